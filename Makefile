@@ -1,0 +1,63 @@
+# Every target sets up what it needs: uv when it is missing, then the locked environment in .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3.11
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+BIN := .venv/bin
+CONFIG ?= demo
+ARGS ?=
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_USE_LEGACY_KERAS ?= 0
+
+.PHONY: help
+help: ## List every target.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .venv/ready ## Train, evaluate and push both models (CONFIG=demo or full, ARGS='--set key=value').
+	@$(BIN)/emotion-pipeline run --config $(CONFIG) $(ARGS)
+
+.PHONY: test
+test: .venv/ready ## Run every test, whole runs included.
+	@$(BIN)/pytest
+
+.PHONY: test-fast
+test-fast: .venv/ready ## Run the tests that need no whole run: a minute or two.
+	@$(BIN)/pytest -m 'not e2e'
+
+.PHONY: lint
+lint: .venv/ready ## Check style (ruff) and types (mypy).
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: .venv/ready ## Rewrite the code in the house style.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: setup
+setup: .venv/ready ## Make the environment in .venv, from the lock.
+
+.PHONY: lock
+lock: $(UV) ## Resolve the dependencies of setup.py anew.
+	@$(UV) pip compile setup.py --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url \
+		--no-annotate --no-header --quiet --upgrade --output-file requirements/development.lock
+
+.PHONY: clean
+clean: ## Remove the environment; runs and served models stay.
+	@rm -rf .venv .uv
+
+.venv/ready: requirements/development.lock setup.py | $(UV)
+	@$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	@echo 'Installing the locked environment into .venv (about 3 GB, a few minutes the first time).'
+	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements/development.lock
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.uv/bin/uv:
+	@echo 'uv is missing: installing it into .uv'
+	@$(PYTHON) -m venv .uv || { echo 'Python 3.11 with its venv module is needed (Debian: apt install python3-venv).'; exit 1; }
+	@.uv/bin/pip install --quiet 'uv>=0.5'

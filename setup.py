@@ -1,0 +1,57 @@
+"""The `emotion-pipeline` distribution: what it needs, and why."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+RUNTIME = [
+    # The customer's stack. These versions import and run together on Python 3.11 and Debian 12's glibc.
+    'tfx[kfp]==1.16.0',
+    'tensorflow==2.16.2',
+    'tensorflow-data-validation==1.16.1',
+    'tensorflow-model-analysis==0.47.1',
+    'tensorflow-transform==1.16.0',
+    'apache-beam==2.62.0',  # From 2.63 on, tensorflow-transform's deep copy of an analyzer breaks.
+    'kfp>=2.13,<2.14',
+    'keras==3.15.1',
+    'tf-keras==2.16.0',  # tensorflow-transform and tensorflow-model-analysis still build on Keras 2.
+    # What the product itself imports.
+    'click>=8.1,<9',  # the command line
+    'rich>=13,<15',  # tables and progress on a terminal
+    'dacite>=1.8,<2',  # YAML mappings into typed dataclasses
+    'PyYAML>=6,<7',
+    'jinja2>=3.1,<4',  # the run's report
+    'filelock>=3.12,<4',  # one run at a time on one store
+    'opencv-python-headless>=4.9,<4.11',  # draws the built-in faces
+    'pillow>=10,<12',  # reads the header of an image before it is decoded; encodes PNG
+    'matplotlib>=3.8,<4',  # the figures of the report, as SVG
+    'scikit-learn>=1.4,<2',  # the classification table of the report
+]
+
+DEVELOPMENT = [
+    'pytest>=8,<9',
+    'pytest-timeout>=2.3,<3',  # a hung run fails instead of eating the hour that CI has
+    'hypothesis>=6.100,<7',  # the property tests of augmentation and of hostile rows
+    'ruff>=0.8,<1',
+    'mypy>=1.13,<2',
+    'types-PyYAML',
+]
+
+setup(
+    name='emotion-pipeline',
+    version='0.1.0',
+    description='Trains, proves and serves facial-expression models with TensorFlow Extended.',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11,<3.12',
+    packages=find_namespace_packages(include=['pipeline*', 'components*', 'schemas*', 'data*']),
+    package_data={
+        'pipeline': ['configs/*.yaml'],
+        'schemas': ['*.pbtxt'],
+        'components': ['report/*.html', 'report/*.css'],
+    },
+    install_requires=RUNTIME,
+    extras_require={'dev': DEVELOPMENT},
+    entry_points={'console_scripts': ['emotion-pipeline = pipeline.cli:main']},
+)
