@@ -1,0 +1,198 @@
+"""What can be configured of each step, as frozen dataclasses.
+
+A step's executor receives its settings as JSON text in the execution property `settings`, so that a changed value is a
+changed execution and nothing else reruns. `pipeline/config.py` composes these classes and fills them from YAML.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import dacite
+
+Settings = TypeVar('Settings')
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """How FaceExampleGen reads one dataset.
+
+    Attributes:
+        files: patterns of CSV files (`.csv`, `.csv.gz`) or of folders `<split>/<class>/*.png|jpg`; `*` and `?` match
+            within a folder's name, `{SPAN}` matches a number.
+        spans: `latest`, or a range such as `3-7`, both ends included, or `latest-3` for the three newest.
+        classes: class names in the order of the data's codes (expressions only), e.g. those of the 7-class file.
+        mapping: from a class name of the data to one of `faces.EXPRESSIONS`, where the two differ. Classes that map to
+            no expression are left out and counted.
+        split: `hash` by content hash, `usage` by the ` Usage` column or by the folders' names.
+        evaluation_usages: values of ` Usage` (or folder names) that go to the eval split.
+        unused_usages: values of ` Usage` that are left out, counted.
+        evaluation_percent: share of the eval split, in percent, when `split` is `hash`.
+        group_column: name of a column that holds a person's identity; a person lies in one split only.
+        maximum_reject_share: the run stops when a larger share of the rows cannot be read.
+        limit: read at most this many rows of each file; 0 reads all.
+        maximum_image_pixels: larger encoded images are rejected before they are decoded.
+    """
+
+    files: tuple[str, ...] = ()
+    spans: str = 'latest'
+    classes: tuple[str, ...] = ()
+    mapping: dict[str, str] = field(default_factory=dict)
+    split: Literal['hash', 'usage'] = 'hash'
+    evaluation_usages: tuple[str, ...] = ('PublicTest', 'test')
+    unused_usages: tuple[str, ...] = ('PrivateTest',)
+    evaluation_percent: int = 20
+    group_column: str = ''
+    maximum_reject_share: float = 0.05
+    limit: int = 0
+    maximum_image_pixels: int = 16_000_000
+
+
+@dataclass(frozen=True)
+class ValidateSettings:
+    """What DataGate lets pass.
+
+    Attributes:
+        maximum_class_drift: largest L-infinity distance between the class shares of this run's and of the last accepted
+            run's training split.
+        maximum_image_drift: largest Jensen-Shannon divergence of the mean and of the standard deviation of the images,
+            against the last accepted run.
+        maximum_split_distance: the same two distances between this run's training and eval splits.
+        minimum_examples: fewest Examples in each split.
+    """
+
+    maximum_class_drift: float = 0.1
+    maximum_image_drift: float = 0.1
+    maximum_split_distance: float = 0.1
+    minimum_examples: int = 100
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Bounds of the random changes to a training image.
+
+    Attributes:
+        flip: whether half of the images are mirrored.
+        rotation: degrees either way.
+        scale: largest relative change of size.
+        shift: largest shift either way, as a share of the image's width.
+        brightness: largest shift of all pixels, in standard deviations of the training pixels.
+        contrast: largest relative change of contrast.
+        occlusion: largest side of a grey square, as a share of the image's width; 0 for none.
+        occlusion_probability: share of the images that get such a square.
+    """
+
+    flip: bool = True
+    rotation: float = 12.0
+    scale: float = 0.12
+    shift: float = 0.08
+    brightness: float = 0.3
+    contrast: float = 0.25
+    occlusion: float = 0.25
+    occlusion_probability: float = 0.3
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One network and its training.
+
+    Attributes:
+        image_size: width and height of the network's input, in pixels; Transform resizes to it.
+        widths: channels of each stage of residual blocks.
+        blocks: residual blocks in each stage.
+        stem_stride: stride of the first convolution.
+        dropout: share of the pooled features dropped before the head.
+        epochs: passes over the training split.
+        batch_size: images in a step.
+        learning_rate: peak of the cosine schedule.
+        warmup_epochs: epochs of linear warm-up before it.
+        weight_decay: AdamW's decoupled decay.
+        label_smoothing: for the expressions' cross-entropy.
+        patience: epochs without a better figure on the eval split before training stops early.
+        mixed_precision: float16 on a GPU; ignored on a processor, where it is slower.
+        augment: bounds of the augmentation.
+    """
+
+    image_size: int = 48
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    stem_stride: int = 2
+    dropout: float = 0.2
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    warmup_epochs: float = 1.0
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+    patience: int = 20
+    mixed_precision: bool = True
+    augment: AugmentSettings = AugmentSettings()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Thresholds of one figure.
+
+    Attributes:
+        minimum: least value that passes, for figures of which more is better.
+        maximum: largest value that passes, for figures of which less is better.
+        tolerance: by how much the figure may be worse than the serving model's.
+    """
+
+    minimum: float | None = None
+    maximum: float | None = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Gates by metric name, and the slices in which the figures are also given.
+
+    Attributes:
+        gates: from a metric's name to its thresholds.
+        slices: features by whose values the figures are sliced.
+        batch_size: images in a prediction batch.
+    """
+
+    gates: dict[str, Gate] = field(default_factory=dict)
+    slices: tuple[str, ...] = ('brightness', 'contrast', 'source')
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What ServingCheck asks of a candidate.
+
+    Attributes:
+        questions: eval faces that each signature is asked about.
+        tolerance: largest difference from the trainer's predictions: probabilities, and pixels.
+        maximum_latency: seconds that the median answer to one image may take.
+        timeout: seconds after which a candidate that has not answered fails.
+    """
+
+    questions: int = 16
+    tolerance: float = 1e-3
+    maximum_latency: float = 2.0
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """How models are kept in the serving folder.
+
+    Attributes:
+        keep: versions of each model that are kept; the served one is always among them.
+    """
+
+    keep: int = 5
+
+
+def to_json(settings: Any) -> str:
+    """The settings as JSON text with sorted keys."""
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)
+
+
+def from_json(kind: type[Settings], text: str) -> Settings:
+    """The settings of this kind that `to_json` wrote."""
+    return dacite.from_dict(kind, json.loads(text), dacite.Config(cast=[tuple], strict=True))
