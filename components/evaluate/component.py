@@ -1,0 +1,73 @@
+"""FaceEvaluator: judges a candidate by its figures on the eval split and blesses it if it passes every gate."""
+
+from tfx import types
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.types import standard_artifacts
+from tfx.types import standard_component_specs as keys
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.evaluate.config import eval_config
+from components.evaluate.executor import Executor
+from components.settings import EvaluateSettings, to_json
+from components.source import fingerprint
+
+
+class FaceEvaluatorSpec(ComponentSpec):
+    """The inputs and outputs of TFX's Evaluator; the execution properties are plain text."""
+
+    PARAMETERS = {
+        'task': ExecutionParameter(type=str),
+        'settings': ExecutionParameter(type=str),
+        'code': ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        keys.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        keys.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        keys.BASELINE_MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+    }
+    OUTPUTS = {
+        keys.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        keys.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class FaceEvaluator(BaseBeamComponent):
+    """TFX's Evaluator with the project's figures and gates. A model that is not blessed does not fail the run."""
+
+    SPEC_CLASS = FaceEvaluatorSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        task: str,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        baseline: types.BaseChannel,
+        settings: EvaluateSettings,
+    ):
+        """Constructs the step.
+
+        Args:
+            task: `faces.EXPRESSION_MODEL` or `faces.KEYPOINT_MODEL`.
+            examples: Examples with an eval split.
+            model: the candidate.
+            baseline: what is served now, a Model whose custom property `served_version` is 0 when nothing is.
+            settings: gates, slices and batch size.
+
+        Raises:
+            StepError: the settings name an unknown figure or slice, or no gate.
+        """
+        eval_config(task, settings)  # so that a wrong gate is told before the run and not after the training
+        super().__init__(
+            FaceEvaluatorSpec(
+                task=task,
+                settings=to_json(settings),
+                code=fingerprint('evaluate'),
+                examples=examples,
+                model=model,
+                baseline_model=baseline,
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

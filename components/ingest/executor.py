@@ -1,0 +1,126 @@
+"""Runs the two passes and hands over Examples and rejects."""
+
+import dataclasses
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+import apache_beam as beam
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils
+
+from components import faces, settings
+from components.ingest import parse, rejects, sources, transforms
+from components.ingest.rejects import RejectedPicture, Summary, Tally
+from components.ingest.sources import Sources
+from components.ingest.transforms import PICTURES, REJECTS, TALLIES
+from components.settings import IngestSettings
+
+EXAMPLES_KEY = 'examples'
+REJECTS_KEY = 'rejects'
+TASK_KEY = 'task'
+SETTINGS_KEY = 'settings'
+CODE_KEY = 'code'
+DATA_KEY = 'data'
+
+
+class Executor(BaseBeamExecutor):
+    """Reads one dataset into Examples; the rows that cannot be used end among the rejects.
+
+    Raises:
+        StepError: files or columns are missing, a file cannot be read, nothing is kept, or (a RejectShareError, which
+            carries the summary and the pictures) too many rows were rejected.
+    """
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[artifact.Artifact]],
+        output_dict: dict[str, list[artifact.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        self._log_startup(input_dict, output_dict, exec_properties)
+        task = exec_properties[TASK_KEY]
+        ingest = settings.from_json(IngestSettings, exec_properties[SETTINGS_KEY])
+        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
+        folder = artifact_utils.get_single_instance(output_dict[REJECTS_KEY]).uri
+
+        found = sources.resolve(ingest)
+        parse.check(found.files, task, ingest)
+        _describe(examples, found)
+        with self._make_beam_pipeline() as pipeline:
+            _build(pipeline, found.files, task, ingest, examples, folder)
+
+        tallies = _take_tallies(folder)
+        summary = rejects.summarize(tallies, _named(found), found.span, found.fingerprint, faces.SPLITS)
+        _write_summary(folder, summary)
+        rejects.check(summary, tallies, _pictures(folder), ingest.maximum_reject_share)
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    files: tuple[str, ...],
+    task: str,
+    ingest: IngestSettings,
+    examples: artifact.Artifact,
+    folder: str,
+) -> None:
+    paths = sources.limit_images(files, ingest.limit)
+    repeats = transforms.find_repeats(_deal_out(pipeline, 'Compare', paths), task, ingest)
+    outputs = transforms.make_examples(_deal_out(pipeline, 'Write', paths), repeats, task, ingest)
+    for split in faces.SPLITS:
+        prefix = f'{artifact_utils.get_split_uri([examples], split)}/data_tfrecord'
+        outputs[split] | f'Write-{split}' >> beam.io.WriteToTFRecord(prefix, file_name_suffix='.gz')
+    for name, single in ((REJECTS, False), (TALLIES, False), (PICTURES, True)):
+        outputs[name] | f'Write-{name}' >> beam.io.WriteToText(
+            f'{folder}/{name}',
+            file_name_suffix='.jsonl',
+            num_shards=1 if single else 0,
+            shard_name_template='' if single else None,
+        )
+
+
+def _deal_out(pipeline: beam.Pipeline, label: str, paths: list[str]) -> beam.PCollection:
+    """The paths, so that each file can be read by another worker."""
+    return pipeline | f'{label}-Files' >> beam.Create(paths) | f'{label}-DealOut' >> beam.Reshuffle()
+
+
+def _take_tallies(folder: str) -> list[Tally]:
+    """Reads what the pipeline counted, and removes it: the summary says it all."""
+    paths = fileio.glob(f'{folder}/{TALLIES}*')
+    tallies = [Tally(**line) for path in paths for line in _json_lines(path)]
+    for path in paths:
+        fileio.remove(path)
+    return tallies
+
+
+def _pictures(folder: str) -> list[RejectedPicture]:
+    return [RejectedPicture(**line) for line in _json_lines(f'{folder}/{rejects.PICTURES_FILE}')]
+
+
+def _json_lines(path: str) -> list[dict[str, Any]]:
+    with fileio.open(path) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _named(found: Sources) -> tuple[str, ...]:
+    """Names of tables, and of class folders in place of their images."""
+    return tuple(
+        dict.fromkeys(
+            PurePosixPath(path).name if sources.is_table(path) else '/'.join(PurePosixPath(path).parts[-3:-1])
+            for path in found.files
+        )
+    )
+
+
+def _write_summary(folder: str, summary: Summary) -> None:
+    with fileio.open(f'{folder}/{rejects.SUMMARY_FILE}', 'w') as stream:
+        stream.write(json.dumps(dataclasses.asdict(summary), indent=2))
+
+
+def _describe(examples: artifact.Artifact, found: Sources) -> None:
+    examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
+    examples.set_string_custom_property('fingerprint', found.fingerprint)
+    examples.set_string_custom_property('payload_format', 'FORMAT_TF_EXAMPLE')
+    if found.span is not None:
+        examples.set_int_custom_property('span', found.span)

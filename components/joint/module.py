@@ -1,0 +1,40 @@
+"""Both networks behind one signature: encoded images in, points and probabilities out."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from components import faces
+from components.train.export import write_names
+
+
+class FaceReader(tf.Module):
+    """Asks both SavedModels about the same images.
+
+    Its signature `serving_default` takes `image_bytes`, encoded images `[batch]`, and answers with `keypoints` (float32
+    `[batch, 15, 2]`, x and y in pixels of the image that was sent), `keypoint_names` (`[batch, 15]`), `probabilities`
+    (float32 `[batch, 5]`) and `expressions` (their names, `[batch, 5]`).
+    """
+
+    def __init__(self, expression: Path, keypoints: Path):
+        super().__init__()
+        self.expression = tf.saved_model.load(str(expression))
+        self.keypoints = tf.saved_model.load(str(keypoints))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=faces.SERVING_INPUT)])
+    def serve(self, image_bytes):
+        rows = tf.shape(image_bytes)[:1]
+        question = {faces.SERVING_INPUT: image_bytes}
+        return {
+            **self.expression.signatures[faces.SERVING_SIGNATURE](**question),
+            **self.keypoints.signatures[faces.SERVING_SIGNATURE](**question),
+            'expressions': tf.tile([faces.EXPRESSIONS], tf.concat([rows, [1]], 0)),
+            'keypoint_names': tf.tile([faces.KEYPOINTS], tf.concat([rows, [1]], 0)),
+        }
+
+
+def join(expression: Path, keypoints: Path, folder: Path) -> None:
+    """Writes the joint SavedModel of two SavedModels."""
+    module = FaceReader(expression, keypoints)
+    tf.saved_model.save(module, str(folder), signatures={faces.SERVING_SIGNATURE: module.serve})
+    write_names(folder)

@@ -1,0 +1,72 @@
+"""ServedModel: the model that is served now, as the baseline that a candidate has to beat."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.utils import path_utils
+
+from components.push import versions
+from components.source import fingerprint
+
+SERVED_VERSION = 'served_version'
+
+
+class ServedModelSpec(component_spec.ComponentSpec):
+    PARAMETERS = {
+        'folder': component_spec.ExecutionParameter(type=str),
+        'candidate': component_spec.ExecutionParameter(type=str),
+        'baseline': component_spec.ExecutionParameter(type=str),
+        'code': component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: dict = {}
+    OUTPUTS = {'model': component_spec.ChannelParameter(type=standard_artifacts.Model)}
+
+
+class Executor(base_executor.BaseExecutor):
+    """Copies the served version, since a later push may remove it."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        model = artifact_utils.get_single_instance(output_dict['model'])
+        folder = Path(exec_properties['folder'])
+        version = versions.baseline(folder, exec_properties['candidate'])
+        model.set_int_custom_property(SERVED_VERSION, version or 0)
+        if version is None:
+            # Object stores keep no empty folders.
+            (Path(model.uri) / 'none').write_text('Nothing is served yet.\n', encoding='utf-8')
+        else:
+            shutil.copytree(folder / str(version), path_utils.serving_model_dir(model.uri))
+
+
+class ServedModel(base_component.BaseComponent):
+    """Gives the served model as a Model artifact with the property `served_version`, 0 where nothing is served.
+
+    A component rather than one of TFX's resolvers, which Kubeflow Pipelines does not run.
+
+    Args:
+        folder: the model's serving folder.
+        candidate: fingerprint of the model that this run trains; it is not its own baseline.
+        baseline: a text that changes with the served model; part of the cache key alone.
+    """
+
+    SPEC_CLASS = ServedModelSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, folder: str, candidate: str, baseline: str = ''):
+        super().__init__(
+            ServedModelSpec(
+                folder=folder,
+                candidate=candidate,
+                baseline=baseline,
+                code=fingerprint('push'),
+                model=types.Channel(type=standard_artifacts.Model),
+            )
+        )

@@ -1,0 +1,125 @@
+"""RunReport: one self-contained HTML page about the run, the last node of the graph."""
+
+import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import dacite
+import yaml
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact, artifact_utils, component_spec, standard_artifacts
+
+from components import faces
+from components.ingest.artifacts import Rejects
+from components.report.assemble import TASKS, assemble
+from components.report.ledger import Ledger, read_ledger
+from components.report.render import render
+from components.settings import EvaluateSettings
+from components.source import fingerprint
+from components.validate.artifacts import DataVerdict
+
+FILE_NAME: Final = 'report.html'
+
+
+class Report(artifact.Artifact):
+    """The page, `report.html`."""
+
+    TYPE_NAME = 'RunReport'
+
+
+_BRANCH_TYPES = {
+    'examples': standard_artifacts.Examples,
+    'rejects': Rejects,
+    'statistics': standard_artifacts.ExampleStatistics,
+    'anomalies': standard_artifacts.ExampleAnomalies,
+    'verdict': DataVerdict,
+    'model': standard_artifacts.Model,
+    'model_run': standard_artifacts.ModelRun,
+    'served': standard_artifacts.Model,
+    'evaluation': standard_artifacts.ModelEvaluation,
+    'blessing': standard_artifacts.ModelBlessing,
+}
+_MODEL_TYPES = {'check': standard_artifacts.InfraBlessing, 'pushed': standard_artifacts.PushedModel}
+
+
+class RunReportSpec(component_spec.ComponentSpec):
+    PARAMETERS = {
+        'configuration': component_spec.ExecutionParameter(type=str),
+        'overrides': component_spec.ExecutionParameter(type=str),
+        'store': component_spec.ExecutionParameter(type=str),
+        'code': component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        f'{task}_{name}': component_spec.ChannelParameter(type=kind, optional=True)
+        for task in TASKS
+        for name, kind in _BRANCH_TYPES.items()
+    } | {
+        f'{model}_{name}': component_spec.ChannelParameter(type=kind, optional=True)
+        for model in faces.MODELS
+        for name, kind in _MODEL_TYPES.items()
+    }
+    OUTPUTS = {'report': component_spec.ChannelParameter(type=Report)}
+
+
+class Executor(base_executor.BaseExecutor):
+    """Renders the page from the artifacts, and from ML Metadata where there is a store."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        run = str(self._context.pipeline_run_id) if self._context else ''
+        store = Path(exec_properties['store'])
+        configuration = yaml.safe_load(exec_properties['configuration'])
+        known = exec_properties['store'] and store.exists()
+        ledger = read_ledger(store, run) if known else Ledger(datetime.datetime.now(datetime.UTC), (), {})
+        record = assemble(
+            run=run,
+            pipeline=configuration['name'],
+            started=ledger.started,
+            # The last one is this very step.
+            steps=ledger.steps[:-1],
+            folders={name: Path(found[0].uri) for name, found in input_dict.items() if found},
+            settings=evaluate_settings(configuration),
+            overrides=tuple(exec_properties['overrides'].split()),
+            configuration=exec_properties['configuration'],
+        )
+        folder = Path(artifact_utils.get_single_uri(output_dict['report']))
+        (folder / FILE_NAME).write_text(render(record), encoding='utf-8')
+
+
+class RunReport(base_component.BaseComponent):
+    """Writes the page.
+
+    Args:
+        channels: by `<task or model>_<output>`, as `assemble` names them.
+        configuration: of the pipeline, as YAML.
+        store: ML Metadata's SQLite file, or an empty text where there is none.
+        overrides: data gates that did not stop the run.
+    """
+
+    SPEC_CLASS = RunReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self, channels: dict[str, types.BaseChannel], configuration: str, store: str, overrides: tuple[str, ...] = ()
+    ):
+        super().__init__(
+            RunReportSpec(
+                configuration=configuration,
+                overrides=' '.join(overrides),
+                store=store,
+                code=fingerprint('report'),
+                report=types.Channel(type=Report),
+                **channels,
+            )
+        )
+
+
+def evaluate_settings(configuration: dict[str, Any]) -> dict[str, EvaluateSettings]:
+    """The gates by task, out of the configuration's plain form."""
+    reading = dacite.Config(cast=[tuple])
+    return {task: dacite.from_dict(EvaluateSettings, configuration['evaluate'][task], reading) for task in TASKS}

@@ -1,0 +1,102 @@
+"""Checkpoints at the end of each epoch, from which a killed training goes on as if nothing had happened."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+
+progress = logging.getLogger('emotion_pipeline.progress')
+
+LATEST, BEST, HISTORY = 'latest.weights.h5', 'best.weights.h5', 'history.json'
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Keeps the last epoch and the best one, stops early, and reports progress.
+
+    Everything that later epochs depend on (weights, the optimizer's state, the history with which early stopping is
+    decided) is written to one folder an epoch, which appears whole or not at all.
+
+    Args:
+        folder: this training's own; emptied by `clear`.
+        figure: the name in the history by which the best epoch is chosen.
+        mode: `max` or `min`.
+        patience: epochs without a better figure before the training stops.
+        epochs: how many there will be, for the progress report.
+    """
+
+    def __init__(self, folder: Path, figure: str, mode: str, patience: int, epochs: int):
+        super().__init__()
+        self.folder, self.figure, self.mode = folder, figure, mode
+        self.patience, self.epochs = patience, epochs
+        self.history: dict[str, list[float]] = {}
+        self._began = time.monotonic()
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the last epoch into the compiled model, if there is one; returns the next epoch's number, from 0."""
+        last = self._last()
+        if last is None:
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(last / LATEST)
+        self.history = json.loads((last / HISTORY).read_text(encoding='utf-8'))
+        progress.info('%s: goes on after epoch %d', model.name, self._done())
+        return self._done()
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Loads the weights of the best epoch."""
+        last = self._last()
+        if last is not None:
+            model.load_weights(last / BEST)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the last `patience` of them brought nothing better."""
+        return self._done() >= self.epochs or (self._done() > 0 and self._done() - 1 - self._best() >= self.patience)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in {**logs, 'learning_rate': float(self.model.optimizer.learning_rate)}.items():
+            self.history.setdefault(name, []).append(float(value))
+        self._save(epoch)
+        progress.info(
+            '%s: epoch %d of %d, %s %.4f, best %.4f, %.0f s',
+            self.model.name,
+            epoch + 1,
+            self.epochs,
+            self.figure,
+            self.history[self.figure][-1],
+            self.history[self.figure][self._best()],
+            time.monotonic() - self._began,
+        )
+        if self.is_over():
+            self.model.stop_training = True
+
+    def _save(self, epoch: int) -> None:
+        previous, staged, final = self._last(), self.folder / '.staged', self.folder / f'epoch-{epoch:05d}'
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        self.model.save_weights(staged / LATEST)
+        is_best = previous is None or self._best() == epoch
+        shutil.copyfile(staged / LATEST if is_best else previous / BEST, staged / BEST)
+        (staged / HISTORY).write_text(json.dumps(self.history), encoding='utf-8')
+        os.replace(staged, final)
+        if previous is not None and previous != final:
+            shutil.rmtree(previous)
+
+    def _last(self) -> Path | None:
+        return max(self.folder.glob('epoch-*'), default=None)
+
+    def _done(self) -> int:
+        return len(self.history.get(self.figure, ()))
+
+    def _best(self) -> int:
+        figures = self.history[self.figure]
+        return figures.index(max(figures) if self.mode == 'max' else min(figures))

@@ -1,0 +1,30 @@
+"""Trains the network that tells five expressions."""
+
+import keras
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import faces
+from components.train.export import ExpressionModel
+from components.train.fit import Task, run
+from components.train.network import expression_network
+
+TASK = Task(
+    name=faces.EXPRESSION_MODEL,
+    build=expression_network,
+    encode=lambda label: tf.one_hot(label, len(faces.EXPRESSIONS)),
+    loss=lambda settings: keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=settings.label_smoothing
+    ),
+    metric=lambda: keras.metrics.CategoricalAccuracy(name='accuracy'),
+    figure='val_accuracy',
+    mode='max',
+    decode=lambda logits: tf.nn.softmax(logits).numpy(),
+    to_truth=lambda label: label,
+    export=ExpressionModel,
+)
+
+
+def run_fn(arguments: FnArgs) -> None:
+    """Called by TFX's Trainer."""
+    run(TASK, arguments)

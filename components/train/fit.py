@@ -1,0 +1,160 @@
+"""Trains one network: data in, weights of the best epoch out."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components.settings import TrainSettings, from_json
+from components.train.batches import Split, evaluation_batches, load_split, steps_per_epoch, training_batches
+from components.train.checkpoints import HISTORY, Checkpoints
+from components.train.export import ExportedNetwork, save
+
+PREDICTIONS = 'predictions.npz'
+
+
+@dataclass(frozen=True)
+class Task:
+    """What differs between the two networks.
+
+    Attributes:
+        name: `expression` or `keypoints`.
+        build: from the settings to the network.
+        encode: from a batch of truths to the target of the loss.
+        loss: from the settings to the loss.
+        metric: from nothing to the metric that is shown.
+        figure, mode: by which figure of the history, and in which direction, the best epoch is chosen.
+        decode: from the network's outputs to predictions as the exported model gives them.
+        to_truth: from a split's truths to the form of those predictions.
+        export: from the network and Transform's output to what is saved.
+    """
+
+    name: str
+    build: Callable[[TrainSettings], keras.Model]
+    encode: Callable[[tf.Tensor], tf.Tensor]
+    loss: Callable[[TrainSettings], keras.losses.Loss | Callable]
+    metric: Callable[[], keras.metrics.Metric]
+    figure: str
+    mode: str
+    decode: Callable[[np.ndarray], np.ndarray]
+    to_truth: Callable[[np.ndarray], np.ndarray]
+    export: Callable[[keras.Model, tft.TFTransformOutput], ExportedNetwork]
+
+
+def run(task: Task, arguments: FnArgs) -> None:
+    """TFX's `run_fn` for a task: trains, and writes the model, the history and the predictions on the eval split."""
+    settings = from_json(TrainSettings, arguments.custom_config['settings'])
+    seed = arguments.custom_config['seed']
+    transform_output = tft.TFTransformOutput(arguments.transform_output)
+    training = load_split(arguments.train_files, transform_output, task.name)
+    evaluation = load_split(arguments.eval_files, transform_output, task.name)
+    checkpoints = Checkpoints(_checkpoint_folder(arguments), task.figure, task.mode, settings.patience, settings.epochs)
+    run_folder = Path(arguments.model_run_dir)
+
+    with precision(settings):
+        network = fit(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
+        write_predictions(task, network, settings, evaluation, run_folder)
+        (run_folder / HISTORY).write_text(json.dumps(checkpoints.history), encoding='utf-8')
+        save(task.export(network, transform_output), Path(arguments.serving_model_dir))
+    checkpoints.clear()
+
+
+def fit(
+    task: Task,
+    settings: TrainSettings,
+    seed: int,
+    training: Split,
+    evaluation: Split,
+    checkpoints: Checkpoints,
+    logs: Path,
+) -> keras.Model:
+    """Trains from the last checkpoint, or from the start, and returns the network of the best epoch."""
+    keras.utils.set_random_seed(seed)
+    steps = steps_per_epoch(training, settings)
+    with strategy().scope():
+        network = task.build(settings)
+        network.compile(optimizer(settings, steps), task.loss(settings), metrics=[task.metric()], jit_compile=False)
+        first_epoch = checkpoints.restore(network)
+    if not checkpoints.is_over():
+        network.fit(
+            training_batches(training, settings, seed, first_epoch, task.encode),
+            validation_data=evaluation_batches(evaluation, settings, task.encode),
+            validation_steps=steps_per_epoch(evaluation, settings),
+            initial_epoch=first_epoch,
+            epochs=settings.epochs,
+            steps_per_epoch=steps,
+            callbacks=[checkpoints, keras.callbacks.TensorBoard(str(logs), write_graph=False)],
+            verbose=0,
+        )
+    checkpoints.restore_best(network)
+    return network
+
+
+def optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW (arXiv:1711.05101) with linear warm-up and cosine decay; biases and normalisation are not decayed."""
+    warmup = round(settings.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else settings.learning_rate,
+        decay_steps=max(1, settings.epochs * steps - warmup),
+        warmup_target=settings.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    result = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    result.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
+    return result
+
+
+def strategy() -> tf.distribute.Strategy:
+    """MirroredStrategy over the GPUs of this machine where there are several."""
+    return tf.distribute.MirroredStrategy() if len(_gpus()) > 1 else tf.distribute.get_strategy()
+
+
+@contextlib.contextmanager
+def precision(settings: TrainSettings) -> Iterator[None]:
+    """Mixed precision where a GPU is present; on a processor it is slower than float32."""
+    before = keras.config.dtype_policy()
+    if settings.mixed_precision and _gpus():
+        keras.config.set_dtype_policy('mixed_float16')
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def write_predictions(
+    task: Task, network: keras.Model, settings: TrainSettings, evaluation: Split, folder: Path
+) -> None:
+    """The eval split's truths and predictions, which the report draws and ServingCheck compares with."""
+    outputs = network.predict(evaluation.pixels, batch_size=settings.batch_size, verbose=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        folder / PREDICTIONS,
+        content_hash=evaluation.content_hash,
+        source=evaluation.source,
+        row=evaluation.row,
+        truth=task.to_truth(evaluation.truth),
+        prediction=task.decode(outputs),
+    )
+
+
+def _checkpoint_folder(arguments: FnArgs) -> Path:
+    """This training's own folder: the same again only for the same data, code, settings and seed."""
+    inputs = {
+        'files': arguments.train_files + arguments.eval_files,
+        'transform': arguments.transform_output,
+        'configuration': arguments.custom_config,
+    }
+    name = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return Path(arguments.custom_config['checkpoints']) / name
+
+
+def _gpus() -> list:
+    return tf.config.list_physical_devices('GPU')

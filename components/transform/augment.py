@@ -1,0 +1,131 @@
+"""Random changes to a batch of training images, and to the points with them.
+
+Every operation works on a whole batch: images float32 `[batch, height, width, 1]`, points float32 `[batch, 15, 2]` as
+shares of the image's width and height, NaN where missing. Randomness is stateless: the same seed gives the same batch.
+"""
+
+import math
+
+import tensorflow as tf
+
+from components import faces
+from components.settings import AugmentSettings
+
+
+def augment(
+    images: tf.Tensor, points: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """All the changes that the settings ask for.
+
+    Args:
+        images: float32 `[batch, height, width, 1]`, normalised.
+        points: float32 `[batch, 15, 2]`.
+        seed: int32 `[2]`.
+        settings: bounds of the changes.
+
+    Returns:
+        Images and points of the same shapes.
+    """
+    geometry, mirror, light, patch = tf.unstack(tf.random.split(seed, num=4))
+    batch = tf.shape(images)[0]
+    if settings.flip:
+        mirrored = tf.random.stateless_uniform([batch], mirror) < 0.5
+        images, points = flip(images, points, mirrored)
+    matrices = random_matrices(batch, geometry, settings)
+    images, points = warp(images, matrices), move(points, matrices)
+    images = change_light(images, light, settings)
+    return occlude(images, patch, settings), points
+
+
+def flip(images: tf.Tensor, points: tf.Tensor, mirrored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mirrors the images for which `mirrored` (bool `[batch]`) holds; their left points become right points."""
+    flipped = tf.gather(points, faces.FLIP_ORDER, axis=1) * [-1.0, 1.0] + [1.0, 0.0]
+    return (
+        tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images),
+        tf.where(mirrored[:, None, None], flipped, points),
+    )
+
+
+def random_matrices(batch: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.Tensor:
+    """Rotation, scaling and shift as float32 `[batch, 2, 3]`, in shares of the image, about its centre."""
+    drawn = tf.random.stateless_uniform([4, batch], seed, -1.0, 1.0)
+    angle = drawn[0] * math.radians(settings.rotation)
+    scale = 1.0 + drawn[1] * settings.scale
+    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+    shift_x, shift_y = drawn[2] * settings.shift, drawn[3] * settings.shift
+    across = tf.stack([cosine, -sine, 0.5 - 0.5 * cosine + 0.5 * sine + shift_x], axis=1)
+    down = tf.stack([sine, cosine, 0.5 - 0.5 * sine - 0.5 * cosine + shift_y], axis=1)
+    return tf.stack([across, down], axis=1)
+
+
+def move(points: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
+    """Points `[batch, n, 2]` to where the matrices take them."""
+    return tf.einsum('bij,bnj->bni', matrices[:, :, :2], points) + matrices[:, None, :, 2]
+
+
+def warp(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
+    """Images after the matrices, bilinear; what comes from outside the image repeats its edge."""
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    # The operation asks where each output pixel comes from: the inverse, between centres of pixels.
+    linear = matrices[:, :, :2]
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    inverse = (
+        tf.stack(
+            [
+                tf.stack([linear[:, 1, 1], -linear[:, 0, 1]], axis=1),
+                tf.stack([-linear[:, 1, 0], linear[:, 0, 0]], axis=1),
+            ],
+            axis=1,
+        )
+        / determinant[:, None, None]
+    )
+    size = tf.stack([width, height])
+    inverse_pixels = inverse * (size[None, :, None] / size[None, None, :])
+    offset = -tf.einsum('bij,bj->bi', inverse, matrices[:, :, 2]) * size
+    # Pixel i has its centre at (i + 0.5).
+    offset += tf.einsum('bij,j->bi', inverse_pixels, tf.constant([0.5, 0.5])) - 0.5
+    flat = tf.stack(
+        [
+            inverse_pixels[:, 0, 0],
+            inverse_pixels[:, 0, 1],
+            offset[:, 0],
+            inverse_pixels[:, 1, 0],
+            inverse_pixels[:, 1, 1],
+            offset[:, 1],
+        ],
+        axis=1,
+    )
+    transforms = tf.concat([flat, tf.zeros([tf.shape(images)[0], 2])], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation='BILINEAR',
+        fill_mode='NEAREST',
+    )
+
+
+def change_light(images: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.Tensor:
+    """Brightness and contrast, about each image's own mean."""
+    drawn = tf.random.stateless_uniform([2, tf.shape(images)[0], 1, 1, 1], seed, -1.0, 1.0)
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    contrasted = (images - mean) * (1.0 + drawn[0] * settings.contrast) + mean
+    return contrasted + drawn[1] * settings.brightness
+
+
+def occlude(images: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf.Tensor:
+    """A square of the training split's mean grey over some images (random erasing, arXiv:1708.04896)."""
+    if not settings.occlusion:
+        return images
+    batch, height, width, _ = tf.unstack(tf.shape(images))
+    drawn = tf.random.stateless_uniform([4, batch], seed)
+    side = drawn[0] * settings.occlusion * tf.cast(drawn[1] < settings.occlusion_probability, tf.float32)
+    across = tf.abs(_centres(width)[None, :] - drawn[2][:, None]) < side[:, None] / 2
+    down = tf.abs(_centres(height)[None, :] - drawn[3][:, None]) < side[:, None] / 2
+    covered = down[:, :, None] & across[:, None, :]
+    return tf.where(covered[..., None], 0.0, images)
+
+
+def _centres(count: tf.Tensor) -> tf.Tensor:
+    return (tf.range(tf.cast(count, tf.float32)) + 0.5) / tf.cast(count, tf.float32)

@@ -1,0 +1,9 @@
+"""The artifact types that TFX does not have."""
+
+from tfx.types import artifact
+
+
+class DataVerdict(artifact.Artifact):
+    """What DataGate found: `verdict.json` (see `components.validate.findings`)."""
+
+    TYPE_NAME = 'DataVerdict'

@@ -1,0 +1,282 @@
+"""The command `emotion-pipeline`. Whatever is heavy is imported by the command that needs it."""
+
+import datetime
+import logging
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from components.errors import StepError
+from pipeline import config as configuration
+from pipeline import history
+
+if TYPE_CHECKING:
+    from pipeline.local import Result
+
+REFUSED, STOPPED, INTERRUPTED = 3, 4, 130
+EXIT: Final = {'pushed': 0, 'unchanged': 0, 'refused': REFUSED, 'stopped': STOPPED, 'interrupted': INTERRUPTED}
+
+
+class Group(click.Group):
+    """Ends every error that a person can mend in one line."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except StepError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def config_options(command):
+    """The options that name a configuration."""
+    command = click.option(
+        '--set',
+        'overrides',
+        multiple=True,
+        metavar='KEY=VALUE',
+        help='Override a value, e.g. train.expression.epochs=5.',
+    )(command)
+    return click.option(
+        '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
+    )(command)
+
+
+@click.group(cls=Group, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(package_name='emotion-pipeline')
+def main() -> None:
+    """Trains, proves and serves the two networks that read a face."""
+
+
+@main.command()
+@config_options
+@click.option('--override', 'gates', multiple=True, metavar='GATE', help='A data gate that does not stop this run.')
+@click.option('--verbose', is_flag=True, help='Show the log of TFX and TensorFlow too.')
+def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], verbose: bool) -> None:
+    """Run the pipeline: from the data to pushed models.
+
+    Ends with status 0 when every model was pushed or nothing had changed, 3 when a model was refused, 4 when the data
+    were, 1 on any other error.
+    """
+    settings = configuration.load(name, overrides)
+    console = Console(stderr=False)
+    run_id = _new_run_id(settings)
+    _log_to(settings.store / 'history' / run_id / 'log.txt', console, verbose)
+    _draw_built_in_faces(settings, console)
+    console.print(
+        f'Run [bold]{run_id}[/] of [bold]{settings.name}[/] (log: {_shown(settings.store)}/history/{run_id}/log.txt)'
+    )
+    with console.status('Loading TensorFlow Extended …') as status:
+        from pipeline import local
+
+        def watch(node: str, state: str, seconds: float) -> None:
+            if state == 'running':
+                status.update(f'{node} …')
+            else:
+                console.print(
+                    f'  {_MARKS[state]} {node:<30} {"from the cache" if state == "cached" else f"{seconds:6.1f} s"}'
+                )
+
+        with local.exclusive(settings):
+            result = local.run(settings, run_id, tuple(sorted(set(gates))), watch)
+    _conclude(result, console)
+    sys.exit(EXIT.get(result.entry.state, 1))
+
+
+@main.command()
+@config_options
+def runs(name: str, overrides: tuple[str, ...]) -> None:
+    """List the past runs: state, figures, and what was pushed."""
+    settings = configuration.load(name, overrides)
+    table = Table('run', 'state', 'took', 'figures', 'pushed', 'what happened', title=f'Runs of {settings.name}')
+    for entry in history.read(settings.store / 'history'):
+        table.add_row(
+            entry.run,
+            entry.state,
+            f'{entry.seconds:.0f} s' if entry.seconds else '',
+            _figures(entry),
+            ', '.join(f'{model}/{version}' for model, version in entry.pushed.items()),
+            entry.message,
+        )
+    Console().print(table if table.row_count else f'No run of {settings.name} in {settings.store} yet.')
+
+
+@main.command()
+@config_options
+@click.option('--run', 'run_id', help='Which run; the last one when left out.')
+@click.option('--open', 'open_it', is_flag=True, help='Open it in a browser.')
+def report(name: str, overrides: tuple[str, ...], run_id: str | None, open_it: bool) -> None:
+    """Print the path of a run's report, or open it."""
+    settings = configuration.load(name, overrides)
+    entries = [entry for entry in history.read(settings.store / 'history') if entry.report]
+    chosen = [entry for entry in entries if run_id in (None, entry.run)]
+    if not chosen:
+        known = ', '.join(entry.run for entry in entries[-5:]) or 'none yet'
+        raise StepError(f'No report of run {run_id or "(any)"} in {settings.store}; runs with one: {known}.')
+    click.echo(chosen[-1].report)
+    if open_it:
+        webbrowser.open(Path(chosen[-1].report).as_uri())
+
+
+@main.command()
+@config_options
+@click.argument('model', type=click.Choice(['expression', 'keypoints', 'faces']))
+@click.option('--to', 'version', type=int, help='Which version; the one before the served one when left out.')
+def rollback(name: str, overrides: tuple[str, ...], model: str, version: int | None) -> None:
+    """Make an older version of MODEL the served one again."""
+    from components.push import versions
+
+    settings = configuration.load(name, overrides)
+    folder = settings.serving_folder(model)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+    wanted, number = versions.rollback(folder, version, now)
+    click.echo(f'{model}: version {wanted} is served again, as version {number}.')
+
+
+@main.group('config')
+def config_group() -> None:
+    """Configurations."""
+
+
+@config_group.command('show')
+@config_options
+def config_show(name: str, overrides: tuple[str, ...]) -> None:
+    """Print the whole configuration, defaults included, as YAML."""
+    click.echo(configuration.to_yaml(configuration.load(name, overrides)), nl=False)
+
+
+@main.group('data')
+def data_group() -> None:
+    """The built-in faces, and where the published ones are."""
+
+
+@data_group.command('draw')
+@click.option(
+    '--expressions', type=click.IntRange(0), default=4000, show_default=True, help='Rows of the expression file.'
+)
+@click.option('--keypoints', type=click.IntRange(0), default=2500, show_default=True, help='Rows of the keypoint file.')
+@click.option('--seed', type=click.IntRange(0), default=0, show_default=True, help='Another seed draws other people.')
+@click.option('--folder', type=click.Path(path_type=Path), default=Path('faces'), show_default=True)
+@click.option('--sheet', is_flag=True, help='Draw a contact sheet, sheet.png, instead of the two files.')
+def data_draw(expressions: int, keypoints: int, seed: int, folder: Path, sheet: bool) -> None:
+    """Draw faces, in the two published CSV formats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sheet:
+        from data.sheet import draw_sheet
+
+        draw_sheet(folder / 'sheet.png', seed)
+        click.echo(folder / 'sheet.png')
+        return
+    for path in _draw(folder, expressions, keypoints, seed, Console()):
+        click.echo(path)
+
+
+@data_group.command('published')
+def data_published() -> None:
+    """Say where the published datasets are and how to fetch them."""
+    from data.published import PUBLISHED
+
+    click.echo(PUBLISHED)
+
+
+_MARKS: Final = {'complete': '[green]✓[/]', 'cached': '[dim]·[/]', 'failed': '[red]✗[/]'}
+
+
+def _new_run_id(settings: configuration.Config) -> str:
+    """The time of day, and a number where two runs begin in the same second."""
+    name = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+    taken = {entry.name for entry in (settings.store / 'history').glob(f'{name}*')}
+    return next(
+        name + suffix for suffix in ('', *(f'-{count}' for count in range(2, 1000))) if name + suffix not in taken
+    )
+
+
+def _log_to(path: Path, console: Console, verbose: bool) -> None:
+    """Sends every log to a file, and the pipeline's own progress to the terminal as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, encoding='utf-8')
+    file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(name)s: %(message)s'))
+    logging.basicConfig(level=logging.INFO, handlers=[file], force=True)
+    logging.captureWarnings(True)
+    if verbose:
+        logging.getLogger().addHandler(logging.StreamHandler())
+
+    class ToConsole(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.print(f'      {record.getMessage()}', style='dim', markup=False, highlight=False)
+
+    logging.getLogger('emotion_pipeline.progress').addHandler(ToConsole())
+
+
+def _draw_built_in_faces(settings: configuration.Config, console: Console) -> None:
+    drawn = settings.draw
+    if drawn.folder:
+        list(_draw(Path(drawn.folder), drawn.expressions, drawn.keypoints, drawn.seed, console))
+
+
+def _draw(folder: Path, expressions: int, keypoints: int, seed: int, console: Console):
+    """Draws the two files; yields their paths."""
+    from rich.progress import Progress
+
+    from data.publish import write_expressions, write_keypoints
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with Progress(console=console, transient=True) as bar:
+        for name, count, write in (
+            ('expressions', expressions, write_expressions),
+            ('keypoints', keypoints, write_keypoints),
+        ):
+            if count:
+                task = bar.add_task(f'Drawing {count} faces: {name}', total=count)
+                path = folder / f'{name}.csv.gz'
+                write(path, count, seed, progress=lambda done, task=task: bar.update(task, completed=done))
+                yield path
+
+
+def _conclude(result: 'Result', console: Console) -> None:
+    """The last lines: what happened, how good it is, what was pushed, and where the report lies."""
+    entry = result.entry
+    console.print()
+    if entry.state == 'unchanged':
+        console.print('Nothing has changed since the last run: every result came from the cache, nothing was pushed.')
+    else:
+        console.print(f'The run ended: [bold]{entry.state}[/]')
+    if entry.message:
+        console.print(entry.message, markup=False)
+    if entry.kpis:
+        console.print(_figures(entry), markup=False)
+    for verdict in _refusals(result):
+        console.print(verdict, markup=False)
+    for pushed in result.record.pushed if result.record else ():
+        what = f'pushed to {pushed.folder}' if pushed.version else f'not pushed: {pushed.note}'
+        console.print(f'{pushed.model}: {what}', markup=False, soft_wrap=True)
+    console.print(f'Report: {entry.report}', markup=False, soft_wrap=True)
+
+
+def _refusals(result: 'Result') -> list[str]:
+    """A line for every gate that refused, with by how much."""
+    from components.evaluate.results import read_verdicts
+
+    lines = []
+    for branch in result.record.branches if result.record else ():
+        for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
+            if not verdict.passed:
+                lines.append(f'Refused: {branch.task} {verdict}')
+    return lines
+
+
+def _figures(entry: history.Entry) -> str:
+    return '; '.join(
+        f'{task}: ' + ', '.join(f'{name} {value:.3f}' for name, value in figures.items())
+        for task, figures in entry.kpis.items()
+        if figures
+    )
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the command was typed, where that is shorter."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

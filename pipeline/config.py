@@ -1,0 +1,223 @@
+"""The configuration of a pipeline: frozen dataclasses, filled from YAML, overridden by the command line.
+
+Nothing is read or created when this module is imported.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import dacite
+import yaml
+
+from components import faces
+from components.errors import StepError
+from components.settings import (
+    CheckSettings,
+    EvaluateSettings,
+    IngestSettings,
+    PushSettings,
+    TrainSettings,
+    ValidateSettings,
+)
+
+CONFIGS: Final = Path(__file__).parent / 'configs'
+TASKS: Final = (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """Built-in faces that are drawn before a run; none for a pipeline on published data.
+
+    Attributes:
+        folder: where the two files are written, as `expressions.csv.gz` and `keypoints.csv.gz`.
+        expressions: rows of the expression file.
+        keypoints: rows of the keypoint file.
+        seed: another seed draws other people.
+    """
+
+    folder: str = ''
+    expressions: int = 0
+    keypoints: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Ingest:
+    expression: IngestSettings = IngestSettings()
+    keypoints: IngestSettings = IngestSettings()
+
+
+@dataclass(frozen=True)
+class Validate:
+    expression: ValidateSettings = ValidateSettings()
+    keypoints: ValidateSettings = ValidateSettings()
+
+
+@dataclass(frozen=True)
+class Train:
+    expression: TrainSettings = TrainSettings()
+    keypoints: TrainSettings = TrainSettings()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    expression: EvaluateSettings = EvaluateSettings()
+    keypoints: EvaluateSettings = EvaluateSettings()
+
+
+@dataclass(frozen=True)
+class Config:
+    """One pipeline.
+
+    Attributes:
+        name: of the pipeline; its store is `<runs>/<name>`.
+        runs: folder of the stores (metadata, artifacts, checkpoints, reports).
+        serving: folder to which models are pushed.
+        seed: of weights, order and augmentation.
+        beam: flags of the Beam runner.
+        draw, ingest, validate, train, evaluate, check, push: settings of the steps.
+    """
+
+    name: str = 'faces'
+    runs: str = 'runs'
+    serving: str = 'serving'
+    seed: int = 0
+    beam: tuple[str, ...] = ('--direct_running_mode=in_memory', '--direct_num_workers=1')
+    draw: DrawSettings = DrawSettings()
+    ingest: Ingest = Ingest()
+    validate: Validate = Validate()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    check: CheckSettings = CheckSettings()
+    push: PushSettings = PushSettings()
+
+    @property
+    def store(self) -> Path:
+        """Absolute, so that the cache does not depend on where the command is typed."""
+        return (Path(self.runs) / self.name).absolute()
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata's SQLite file."""
+        return self.store / 'metadata.sqlite'
+
+    def serving_folder(self, model: str) -> Path:
+        return (Path(self.serving) / model).absolute()
+
+
+Section = TypeVar('Section')
+
+
+def of(section: Any, task: str) -> Any:
+    """The settings of a task in one of the sections that hold both."""
+    return getattr(section, task)
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Reads a configuration.
+
+    Args:
+        name: of a file in `pipeline/configs` without its suffix, or the path of a YAML file.
+        overrides: `section.key=value`, the value in YAML.
+
+    Raises:
+        StepError: there is no such file, it is no YAML, or a key or a value is not known.
+    """
+    values = _read(name)
+    for override in overrides:
+        _merge(values, override)
+    for problem in _unknown(Config, values, ''):
+        raise StepError(problem)
+    try:
+        return dacite.from_dict(Config, values, dacite.Config(cast=[tuple], type_hooks={float: _to_float}))
+    except dacite.WrongTypeError as error:
+        value = type(error.value).__name__
+        raise StepError(
+            f'Configuration key {error.field_path}: expected {_type_name(error.field_type)}, got {value} '
+            f'{error.value!r}.'
+        ) from error
+    except (dacite.DaciteError, ValueError, TypeError) as error:
+        raise StepError(f'Configuration {name}: {str(error).splitlines()[0]}') from error
+
+
+def to_yaml(config: Config) -> str:
+    """The whole configuration, defaults included, as YAML."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False, width=100)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name) if name.endswith(('.yaml', '.yml')) else CONFIGS / f'{name}.yaml'
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        known = ', '.join(sorted(entry.stem for entry in CONFIGS.glob('*.yaml')))
+        raise StepError(f'There is no configuration {name!r}: give one of {known}, or the path of a .yaml.') from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StepError(f'{path} cannot be read as YAML: {" ".join(str(error).split())}') from error
+    if not isinstance(values, dict):
+        raise StepError(f'{path} holds no mapping of keys to values.')
+    return values
+
+
+def _merge(values: dict[str, Any], override: str) -> None:
+    """Puts `section.key=value` into the nested values."""
+    key, separator, text = override.partition('=')
+    if not separator or not key:
+        raise StepError(f'--set {override!r}: write it as section.key=value.')
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StepError(f'--set {override!r}: the value cannot be read as YAML.') from error
+    *sections, last = key.split('.')
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise StepError(f'--set {override!r}: {section} has no keys of its own.')
+    values[last] = value
+
+
+def _unknown(kind: type, values: Any, prefix: str) -> Iterator[str]:
+    """A sentence for every key that the dataclass does not have."""
+    if not isinstance(values, Mapping):
+        return
+    hints = typing.get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
+            nearest = f'did you mean {prefix}{close[0]}?' if close else f'known here: {", ".join(hints)}.'
+            yield f'Unknown configuration key {prefix}{key}: {nearest}'
+            continue
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            yield from _unknown(typing.cast(type, hint), value, f'{prefix}{key}.')
+        elif typing.get_origin(hint) is dict and isinstance(value, Mapping):
+            inner = typing.get_args(hint)[1]
+            if dataclasses.is_dataclass(inner):
+                for name, entry in value.items():
+                    yield from _unknown(typing.cast(type, inner), entry, f'{prefix}{key}.{name}.')
+
+
+def _to_float(value: Any) -> float:
+    # YAML 1.1 reads 1e-3, without a point, as text.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return typing.cast(float, value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace('typing.', '')
+
+
+def _plain(value: Any) -> Any:
+    """The value in types that YAML has."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value

@@ -1,0 +1,188 @@
+"""The graph, read top to bottom: two branches, one join."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tfx import types
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.pipeline import Pipeline
+
+import schemas
+from components import faces
+from components.check.component import ServingCheck
+from components.evaluate.component import FaceEvaluator
+from components.ingest.component import FaceExampleGen
+from components.joint.component import JointModel
+from components.push import versions
+from components.push.component import Pusher
+from components.push.served_model import ServedModel
+from components.report.component import RunReport
+from components.train.component import trainer
+from components.transform.component import transform
+from components.validate.component import DataGate
+from pipeline.config import TASKS, Config, of, to_yaml
+from pipeline.world import Surroundings, accepted_folder
+
+SCHEMAS = Path(next(iter(schemas.__path__)))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The steps of one task that others build on."""
+
+    steps: list[BaseComponent]
+    channels: dict[str, types.BaseChannel]
+
+
+def create_pipeline(config: Config, world: dict[str, Surroundings], overrides: tuple[str, ...] = ()) -> Pipeline:
+    """The whole pipeline, for either runner.
+
+    Args:
+        config: its settings.
+        world: what `pipeline.world.survey` saw, by task.
+        overrides: data gates that do not stop this run.
+    """
+    branches = {task: _branch(task, config, world[task], overrides) for task in TASKS}
+    joined, results = _join(config, branches, world)
+
+    # One self-contained page about the whole run, pass or refusal.
+    report = RunReport(
+        channels={f'{task}_{name}': channel for task in TASKS for name, channel in branches[task].channels.items()}
+        | results,
+        configuration=to_yaml(config),
+        store=str(config.metadata),
+        overrides=overrides,
+    )
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(config.store / 'artifacts'),
+        components=[step for branch in branches.values() for step in branch.steps] + joined + [report],
+        enable_cache=True,
+        beam_pipeline_args=list(config.beam),
+    )
+
+
+def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str, ...]) -> Branch:
+    """From one dataset to one evaluated network."""
+    settings: dict = {'train': of(config.train, task), 'validate': of(config.validate, task)}
+
+    # CSV files or class folders become Examples; what cannot be read is set aside.
+    ingest = FaceExampleGen(task, of(config.ingest, task), world.data).with_id(f'FaceExampleGen-{task}')
+    examples = ingest.outputs['examples']
+
+    # The curated schema, the statistics of each split, and where the two disagree.
+    schema = ImportSchemaGen(str(SCHEMAS / f'{task}.pbtxt')).with_id(f'ImportSchemaGen-{task}')
+    statistics = StatisticsGen(
+        examples=examples,
+        schema=schema.outputs['schema'],
+        stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True),
+    ).with_id(f'StatisticsGen-{task}')
+    anomalies = ExampleValidator(statistics=statistics.outputs['statistics'], schema=schema.outputs['schema']).with_id(
+        f'ExampleValidator-{task}'
+    )
+
+    # Stops the run on broken data, leaks and drift.
+    gate = DataGate(
+        task,
+        examples=examples,
+        statistics=statistics.outputs['statistics'],
+        anomalies=anomalies.outputs['anomalies'],
+        settings=settings['validate'],
+        data=world.dataset,
+        accepted_folder=accepted_folder(config, task),
+        previous=world.accepted,
+        overrides=overrides,
+    ).with_id(f'DataGate-{task}')
+
+    # Decoding, resizing and normalising, as one graph for training and serving.
+    preprocessing = transform(task, examples, schema.outputs['schema'], settings['train']).with_id(f'Transform-{task}')
+    preprocessing.add_upstream_node(gate)
+
+    # The residual network.
+    training = trainer(
+        task,
+        examples,
+        preprocessing.outputs['transform_graph'],
+        settings['train'],
+        config.seed,
+        str(config.store / 'checkpoints'),
+    ).with_id(f'Trainer-{task}')
+
+    # What is served now is the baseline to beat.
+    served = ServedModel(str(config.serving_folder(task)), world.candidate, world.baseline).with_id(
+        f'ServedModel-{task}'
+    )
+    evaluation = FaceEvaluator(
+        task,
+        examples=examples,
+        model=training.outputs['model'],
+        baseline=served.outputs['model'],
+        settings=of(config.evaluate, task),
+    ).with_id(f'Evaluator-{task}')
+
+    steps = [ingest, schema, statistics, anomalies, gate, preprocessing, training, served, evaluation]
+    channels = {
+        'examples': examples,
+        'rejects': ingest.outputs['rejects'],
+        'statistics': statistics.outputs['statistics'],
+        'anomalies': anomalies.outputs['anomalies'],
+        'verdict': gate.outputs['verdict'],
+        'model': training.outputs['model'],
+        'model_run': training.outputs['model_run'],
+        'served': served.outputs['model'],
+        'evaluation': evaluation.outputs['evaluation'],
+        'blessing': evaluation.outputs['blessing'],
+    }
+    return Branch(steps, channels)
+
+
+def _join(
+    config: Config, branches: dict[str, Branch], world: dict[str, Surroundings]
+) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
+    """From two evaluated networks to three served models."""
+
+    def both(name: str) -> dict[str, types.BaseChannel]:
+        return {task: branches[task].channels[name] for task in TASKS}
+
+    # Both networks behind one signature.
+    joint = JointModel(both('model'), both('blessing'), both('served'))
+    steps: list[BaseComponent] = [joint]
+    results: dict[str, types.BaseChannel] = {}
+    for name in faces.MODELS:
+        tasks = [task for task in TASKS if name in (task, faces.JOINT_MODEL)]
+        model = joint.outputs['model'] if name == faces.JOINT_MODEL else branches[name].channels['model']
+
+        # Loads the candidate in another process and asks it real questions.
+        check = ServingCheck(
+            name,
+            model,
+            examples={task: branches[task].channels['examples'] for task in tasks},
+            runs={task: branches[task].channels['model_run'] for task in tasks},
+            settings=config.check,
+        ).with_id(f'ServingCheck-{name}')
+
+        # The serving folder, whole or not at all.
+        folder = config.serving_folder(name)
+        judged = (
+            {}
+            if name == faces.JOINT_MODEL
+            else {key: branches[name].channels[key] for key in ('blessing', 'evaluation')}
+        )
+        push = Pusher(
+            name,
+            model=model,
+            check=check.outputs['check'],
+            folder=str(folder),
+            settings=config.push,
+            candidate='-'.join(world[task].candidate for task in tasks),
+            data='-'.join(world[task].data for task in tasks),
+            identity=versions.identity(folder),
+            **judged,
+        ).with_id(f'Pusher-{name}')
+        steps += [check, push]
+        results |= {f'{name}_check': check.outputs['check'], f'{name}_pushed': push.outputs['pushed']}
+    return steps, results

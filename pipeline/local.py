@@ -1,0 +1,238 @@
+"""Runs the graph on this machine, one node after the other, over ML Metadata in SQLite."""
+
+import dataclasses
+import datetime
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.errors import StepError
+from components.ingest.rejects import RejectShareError
+from components.report.assemble import assemble
+from components.report.component import FILE_NAME as REPORT
+from components.report.ledger import Ledger, read_ledger
+from components.report.metrics import kpis
+from components.report.record import RunRecord, Step
+from components.report.render import render
+from components.validate.findings import DataRefused, write_findings
+from pipeline import history
+from pipeline.config import TASKS, Config, of, to_yaml
+from pipeline.dag import create_pipeline
+from pipeline.world import survey
+
+Watch = Callable[[str, str, float], None]
+"""Called with a node's id, its state (`running`, `complete`, `cached`, `failed`) and its seconds."""
+
+GRAPH_DONE = 'RunReport'
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        entry: the run as it stands in the history.
+        record: everything that is known of it; None where nothing had changed.
+    """
+
+    entry: history.Entry
+    record: RunRecord | None
+
+
+@contextmanager
+def exclusive(config: Config) -> Iterator[None]:
+    """Holds the store for one run.
+
+    Raises:
+        StepError: another run holds it.
+    """
+    config.store.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(config.store / 'lock')
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise StepError(
+            f'Another run of {config.name!r} is going on in {config.store}: wait for it, or name another pipeline '
+            'with --set name=….'
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch) -> Result:
+    """Runs the pipeline; ends in a result whatever becomes of it.
+
+    Args:
+        config: the pipeline.
+        run_id: a name for this run, new in its history.
+        overrides: data gates that do not stop it.
+        watch: is told of every node.
+
+    Raises:
+        StepError: the run could not begin.
+    """
+    folder = config.store / 'history' / run_id
+    began = time.time()
+    entry = history.Entry(
+        run=run_id,
+        state=history.RUNNING,
+        started=datetime.datetime.fromtimestamp(began, datetime.UTC).isoformat(timespec='seconds'),
+        process=os.getpid(),
+    )
+    history.write(folder, entry)
+    nodes: list[str] = []
+    ending: dict[str, Any] | None = None
+    try:
+        graph = create_pipeline(config, survey(config), overrides)
+        nodes = [component.id for component in graph.components]
+        unchanged = execute(graph, config.metadata, run_id, watch)
+    except KeyboardInterrupt:
+        unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
+    except Exception as error:  # whatever a step raises ends in the report and in one line
+        logging.getLogger(__name__).exception('The run ended early.')
+        unchanged, ending = False, _ending(error, folder)
+    result = _conclude(config, entry, nodes, overrides, unchanged, ending, folder)
+    history.write(folder, dataclasses.replace(result.entry, seconds=time.time() - began))
+    return result
+
+
+def execute(graph: Pipeline, store: Path, run_id: str, watch: Watch) -> bool:
+    """Launches every node in the graph's order, as TFX's LocalDagRunner does, and tells of each.
+
+    Returns:
+        Whether every result came from the cache.
+    """
+    graph.metadata_connection_config = metadata.sqlite_metadata_connection_config(str(store))
+    intermediate = compiler.Compiler().compile(graph)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        intermediate, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+    )
+    deployment = runner_utils.extract_local_deployment_config(intermediate)
+    connection = metadata.sqlite_metadata_connection_config(str(store))
+    states = [_launch(node.pipeline_node, intermediate, deployment, connection, watch) for node in intermediate.nodes]
+    return all(state == 'cached' for state in states)
+
+
+def _launch(
+    node: pipeline_pb2.PipelineNode,
+    intermediate: pipeline_pb2.Pipeline,
+    deployment: pipeline_pb2.IntermediateDeploymentConfig,
+    connection: metadata_store_pb2.ConnectionConfig,
+    watch: Watch,
+) -> str:
+    name, began = node.node_info.id, time.monotonic()
+    watch(name, 'running', 0.0)
+    try:
+        execution = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(connection),
+            pipeline_info=intermediate.pipeline_info,
+            pipeline_runtime_spec=intermediate.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+        ).launch()
+    except BaseException:
+        watch(name, 'failed', time.monotonic() - began)
+        raise
+    state = 'complete'
+    if execution is not None and execution.execution_id is not None:
+        with metadata.Metadata(connection) as handle:
+            (known,) = handle.store.get_executions_by_id([execution.execution_id])
+        state = 'cached' if known.last_known_state == metadata_store_pb2.Execution.CACHED else 'complete'
+    watch(name, state, time.monotonic() - began)
+    return state
+
+
+def _ending(error: Exception, folder: Path) -> dict[str, Any]:
+    """What the report can say of a run that an error ended."""
+    message = str(error)
+    if isinstance(error, DataRefused):
+        write_findings(folder / 'verdict', error.findings)
+        return {'state': 'stopped', 'message': message}
+    if isinstance(error, RejectShareError):
+        return {
+            'state': 'stopped',
+            'message': message,
+            'stop_summary': error.summary,
+            'stop_pictures': tuple(error.pictures),
+        }
+    if isinstance(error, StepError):
+        return {'state': 'failed', 'message': message}
+    first_line = next(iter(message.splitlines()), '')
+    return {
+        'state': 'failed',
+        'message': f'{type(error).__name__}: {first_line} (the whole story is in {folder}/log.txt)',
+    }
+
+
+def _conclude(
+    config: Config,
+    entry: history.Entry,
+    nodes: list[str],
+    overrides: tuple[str, ...],
+    unchanged: bool,
+    ending: dict[str, Any] | None,
+    folder: Path,
+) -> Result:
+    """The run's record, its report where the graph did not come to it, and its entry in the history."""
+    started = datetime.datetime.fromisoformat(entry.started)
+    known = config.metadata.exists()
+    ledger = read_ledger(config.metadata, entry.run) if known else Ledger(started, (), {})
+    folders = _folders(ledger)
+    failed = next((step.node for step in ledger.steps if step.state == 'failed'), '')
+    if (folder / 'verdict').exists():
+        folders[f'{failed.rpartition("-")[2]}_verdict'] = folder / 'verdict'
+    begun = {step.node for step in ledger.steps}
+    record = assemble(
+        run=entry.run,
+        pipeline=config.name,
+        started=started,
+        steps=ledger.steps + tuple(Step(node, 'not run') for node in nodes if node not in begun),
+        folders=folders,
+        settings={task: of(config.evaluate, task) for task in TASKS},
+        overrides=overrides,
+        configuration=to_yaml(config),
+        ending=ending,
+    )
+    report = ledger.outputs.get(GRAPH_DONE, {}).get('report', folder) / REPORT
+    if not report.exists():
+        report.write_text(render(record), encoding='utf-8')
+    return Result(
+        dataclasses.replace(
+            entry,
+            state='unchanged' if unchanged and record.state == 'pushed' else record.state,
+            message=record.message,
+            kpis=kpis(record),
+            pushed={pushed.model: pushed.version for pushed in record.pushed if pushed.version},
+            report=str(report),
+        ),
+        record,
+    )
+
+
+def _folders(ledger: Ledger) -> dict[str, Path]:
+    """Folders by `<task or model>_<output>`; node ids end in `-<task or model>`."""
+    return {
+        f'{node.rpartition("-")[2]}_{name}': folder
+        for node, outputs in ledger.outputs.items()
+        if '-' in node
+        for name, folder in outputs.items()
+        # ServedModel's output is called `model`, like the Trainer's.
+        if not node.startswith('ServedModel')
+    }

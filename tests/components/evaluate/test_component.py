@@ -1,0 +1,81 @@
+"""The step inside TFX: run by the local runner, and compiled for Kubeflow."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import faces
+from components.errors import StepError
+from components.evaluate.component import FaceEvaluator
+from components.evaluate.executor import SERVED_VERSION
+from components.evaluate.results import is_blessed, read_figures
+from components.settings import EvaluateSettings, Gate
+
+SETTINGS = EvaluateSettings(gates={'accuracy': Gate(minimum=1.0, tolerance=0.0)}, slices=())
+
+
+def build(folder: Path, examples: Path, model: Path) -> Pipeline:
+    data = Importer(
+        source_uri=str(examples),
+        artifact_type=standard_artifacts.Examples,
+        properties={'split_names': artifact_utils.encode_split_names(list(faces.SPLITS))},
+    ).with_id('Data')
+    candidate = Importer(source_uri=str(model), artifact_type=standard_artifacts.Model).with_id('Candidate')
+    baseline = Importer(
+        source_uri=str(folder / 'nothing'),
+        artifact_type=standard_artifacts.Model,
+        custom_properties={SERVED_VERSION: 0},
+    ).with_id('Baseline')
+    evaluator = FaceEvaluator(
+        faces.EXPRESSION_MODEL,
+        data.outputs['result'],
+        candidate.outputs['result'],
+        baseline.outputs['result'],
+        SETTINGS,
+    ).with_id('Evaluator-expression')
+    return Pipeline(
+        pipeline_name='evaluator',
+        pipeline_root=str(folder / 'root'),
+        metadata_connection_config=sqlite_metadata_connection_config(str(folder / 'metadata.db')),
+        components=[data, candidate, baseline, evaluator],
+        beam_pipeline_args=['--direct_running_mode=in_memory', '--direct_num_workers=1'],
+    )
+
+
+def test_a_model_that_is_not_blessed_leaves_the_run_green(tmp_path, write_examples, save_model):
+    answers = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 3]]
+    examples = write_examples(tmp_path / 'examples', {faces.LABEL: np.arange(5), 'answer': answers})
+    model = save_model(tmp_path / 'model', 'answer', (5,), faces.PROBABILITIES)
+    LocalDagRunner().run(build(tmp_path, examples, model))
+    (evaluation,) = (tmp_path / 'root/Evaluator-expression/evaluation').iterdir()
+    (blessing,) = (tmp_path / 'root/Evaluator-expression/blessing').iterdir()
+    figures = {figure.metric: figure.value for figure in read_figures(evaluation)}
+    assert figures['accuracy'] == pytest.approx(0.8)
+    assert not is_blessed(blessing)
+
+
+def test_the_step_compiles_for_kubeflow_with_plain_text_properties(tmp_path):
+    compiled = tmp_path / 'pipeline.json'
+    config = KubeflowV2DagRunnerConfig(default_image='registry.example/emotion:1')
+    KubeflowV2DagRunner(config, output_filename=str(compiled)).run(build(tmp_path, tmp_path / 'examples', tmp_path))
+    spec = json.loads(compiled.read_text())['pipelineSpec']
+    parameters = spec['root']['dag']['tasks']['Evaluator-expression']['inputs']['parameters']
+    assert parameters.keys() == {'task', 'settings', 'code'}
+    container = spec['deploymentSpec']['executors']['Evaluator-expression_executor']['container']
+    assert 'components.evaluate.executor.Executor' in container['args']
+
+
+def test_a_gate_that_cannot_be_meant_is_told_before_the_run(tmp_path):
+    channel = build(tmp_path, tmp_path, tmp_path).components[0].outputs['result']
+    with pytest.raises(StepError, match='no such figure'):
+        FaceEvaluator(
+            faces.EXPRESSION_MODEL, channel, channel, channel, EvaluateSettings(gates={'rmse': Gate(maximum=1)})
+        )
