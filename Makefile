@@ -8,7 +8,7 @@ BIN := .venv/bin
 CONFIG ?= demo
 ARGS ?=
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_USE_LEGACY_KERAS ?= 0
 
 .PHONY: help

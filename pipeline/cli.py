@@ -2,8 +2,10 @@
 
 import datetime
 import logging
+import os
 import sys
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,8 @@ from pipeline import config as configuration
 from pipeline import history
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from pipeline.local import Result
 
 REFUSED, STOPPED, INTERRUPTED = 3, 4, 130
@@ -65,11 +69,14 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], verbose: 
     settings = configuration.load(name, overrides)
     console = Console(stderr=False)
     run_id = _new_run_id(settings)
-    _log_to(settings.store / 'history' / run_id / 'log.txt', console, verbose)
+    log = settings.store / 'history' / run_id / 'log.txt'
+    _log_to(log, console, verbose)
     _draw_built_in_faces(settings, console)
     console.print(
         f'Run [bold]{run_id}[/] of [bold]{settings.name}[/] (log: {_shown(settings.store)}/history/{run_id}/log.txt)'
     )
+    # TensorFlow's own messages go past Python's logging; 3 leaves its errors that end a step.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0' if verbose else '3')
     with console.status('Loading TensorFlow Extended …') as status:
         from pipeline import local
 
@@ -178,9 +185,9 @@ def data_draw(expressions: int, keypoints: int, seed: int, folder: Path, sheet: 
 @data_group.command('published')
 def data_published() -> None:
     """Say where the published datasets are and how to fetch them."""
-    from data.published import PUBLISHED
+    from data.published import INSTRUCTIONS
 
-    click.echo(PUBLISHED)
+    click.echo(INSTRUCTIONS)
 
 
 _MARKS: Final = {'complete': '[green]✓[/]', 'cached': '[dim]·[/]', 'failed': '[red]✗[/]'}
@@ -233,8 +240,12 @@ def _draw(folder: Path, expressions: int, keypoints: int, seed: int, console: Co
             if count:
                 task = bar.add_task(f'Drawing {count} faces: {name}', total=count)
                 path = folder / f'{name}.csv.gz'
-                write(path, count, seed, progress=lambda done, task=task: bar.update(task, completed=done))
+                write(path, count, seed, progress=partial(_advance, bar, task))
                 yield path
+
+
+def _advance(bar: 'Progress', task: 'TaskID', rows: int) -> None:
+    bar.update(task, completed=rows)
 
 
 def _conclude(result: 'Result', console: Console) -> None:
@@ -259,13 +270,13 @@ def _conclude(result: 'Result', console: Console) -> None:
 
 def _refusals(result: 'Result') -> list[str]:
     """A line for every gate that refused, with by how much."""
-    from components.evaluate.results import read_verdicts
+    from components.evaluate.results import describe, read_verdicts
 
     lines = []
     for branch in result.record.branches if result.record else ():
         for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
             if not verdict.passed:
-                lines.append(f'Refused: {branch.task} {verdict}')
+                lines.append(f'Refused: {branch.task} {describe(verdict)}')
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The runs of a pipeline, one folder each with `run.json`, `log.txt` and, where the graph was not finished, a report."""
+"""The runs of a pipeline: a folder each, with `run.json`, `log.txt` and, where the graph broke off, a report."""
 
 import dataclasses
 import json

@@ -28,7 +28,7 @@ from components.report.ledger import Ledger, read_ledger
 from components.report.metrics import kpis
 from components.report.record import RunRecord, Step
 from components.report.render import render
-from components.validate.findings import DataRefused, write_findings
+from components.validate.findings import DataRefusedError, write_findings
 from pipeline import history
 from pipeline.config import TASKS, Config, of, to_yaml
 from pipeline.dag import create_pipeline
@@ -162,7 +162,7 @@ def _launch(
 def _ending(error: Exception, folder: Path) -> dict[str, Any]:
     """What the report can say of a run that an error ended."""
     message = str(error)
-    if isinstance(error, DataRefused):
+    if isinstance(error, DataRefusedError):
         write_findings(folder / 'verdict', error.findings)
         return {'state': 'stopped', 'message': message}
     if isinstance(error, RejectShareError):

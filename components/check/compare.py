@@ -16,6 +16,9 @@ from components.source import ROOT
 OUTPUTS = {faces.EXPRESSION_MODEL: faces.PROBABILITIES, faces.KEYPOINT_MODEL: faces.KEYPOINTS_OUTPUT}
 """By task, the output that answers it."""
 
+SHAPES = {faces.PROBABILITIES: (len(faces.EXPRESSIONS),), faces.KEYPOINTS_OUTPUT: (len(faces.KEYPOINTS), 2)}
+"""Of one answer."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -96,8 +99,7 @@ def judge(asked: list[Batch], answers: list[dict[str, np.ndarray]], tolerance: f
             yield f'{where}: no output is called {output}'
             continue
         values = answer[output]
-        shape = (len(batch.rows), len(faces.EXPRESSIONS)) if output == faces.PROBABILITIES else None
-        shape = shape or (len(batch.rows), len(faces.KEYPOINTS), 2)
+        shape = (len(batch.rows), *SHAPES[output])
         if values.shape != shape:
             yield f'{where}: {output} has the shape {values.shape} instead of {shape}'
         elif not np.isfinite(values).all():

@@ -1,6 +1,7 @@
 """Readers of what the evaluator wrote."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,17 @@ class Verdict:
     threshold: float
     baseline: float | None
     passed: bool
+
+
+def describe(verdict: Verdict) -> str:
+    """The verdict in words, with by how much a figure passed or failed."""
+    if verdict.kind == 'change':
+        bound = f'{verdict.baseline:.4f} of the served model, which it may miss by {verdict.threshold:g}'
+    else:
+        bound = f'the {verdict.kind} of {verdict.threshold:g}'
+    reference = verdict.baseline if verdict.kind == 'change' else verdict.threshold
+    gap = verdict.value - (reference if reference is not None else math.nan)
+    return f'{verdict.metric} {verdict.value:.4f} against {bound} ({gap:+.4f})'
 
 
 def read_figures(evaluation: Path) -> list[Figure]:

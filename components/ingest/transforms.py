@@ -6,6 +6,7 @@ Beam would keep it, so memory grows by these few bytes alone.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ def find_repeats(paths: beam.PCollection, task: str, settings: IngestSettings) -
     sightings = paths | 'Sight' >> beam.ParDo(_Sight(task, settings)).with_outputs('persons', main='images')
     judged = (
         sightings.images
-        | 'GroupByImage' >> beam.GroupByKey()
+        | 'GroupByHash' >> beam.GroupByKey()
         | 'Judge' >> beam.ParDo(_Judge()).with_outputs('counts', main='images')
     )
     persons = (
@@ -95,7 +96,8 @@ class _Sight(beam.DoFn):
             for outcome in parse.read(path, self._task, self._settings):
                 if isinstance(outcome, Face):
                     is_eval = duplicates.wanted_split(outcome, self._settings) == faces.EVAL_SPLIT
-                    yield outcome.content_hash, (is_eval, duplicates.label_key(outcome))
+                    # 256 groups of many images: a group each would cost several times the memory of what it holds.
+                    yield outcome.content_hash[:1], (outcome.content_hash, is_eval, duplicates.label_key(outcome))
                     if outcome.group:
                         yield TaggedOutput('persons', (outcome.group, is_eval))
         except StepError:
@@ -103,13 +105,16 @@ class _Sight(beam.DoFn):
 
 
 class _Judge(beam.DoFn):
-    def process(self, sighted: tuple[bytes, Iterable[Sighting]]) -> Iterator[Any]:
-        content_hash, sightings = sighted
-        rows, reason = duplicates.judge(sightings)
-        if reason:
-            yield content_hash, reason
-        if rows > 1:
-            yield TaggedOutput('counts', ((rejects.DUPLICATES, ''), (rows - 1, '', 0)))
+    def process(self, group: tuple[bytes, Iterable[tuple[bytes, bool, bytes]]]) -> Iterator[Any]:
+        images_sighted: dict[bytes, list[Sighting]] = defaultdict(list)
+        for content_hash, is_eval, label in group[1]:
+            images_sighted[content_hash].append((is_eval, label))
+        for content_hash, sightings in images_sighted.items():
+            rows, reason = duplicates.judge(sightings)
+            if reason:
+                yield content_hash, reason
+            if rows > 1:
+                yield TaggedOutput('counts', ((rejects.DUPLICATES, ''), (rows - 1, '', 0)))
 
 
 def _in_both_splits(person: tuple[str, Iterable[bool]]) -> Iterator[tuple[str, bool]]:

@@ -83,7 +83,9 @@ def line_chart(title: str, curves: Mapping[str, Sequence[float]], more_is_better
     return LineChart(
         title,
         tuple((place(epoch, low)[0], str(epoch)) for epoch in epochs),
-        tuple((place(1, float(value))[1], f'{value:.{digits}f}') for value in y_values),
+        tuple(
+            (place(1, float(value))[1], f'{value:.{digits}f}' if high < 1e5 else f'{value:.2g}') for value in y_values
+        ),
         tuple(lines),
         f'{title} over {last_epoch} epochs: {said}.',
     )

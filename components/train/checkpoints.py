@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from pathlib import Path
@@ -84,10 +83,10 @@ class Checkpoints(keras.callbacks.Callback):
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
         self.model.save_weights(staged / LATEST)
-        is_best = previous is None or self._best() == epoch
-        shutil.copyfile(staged / LATEST if is_best else previous / BEST, staged / BEST)
+        best = staged / LATEST if previous is None or self._best() == epoch else previous / BEST
+        shutil.copyfile(best, staged / BEST)
         (staged / HISTORY).write_text(json.dumps(self.history), encoding='utf-8')
-        os.replace(staged, final)
+        staged.replace(final)
         if previous is not None and previous != final:
             shutil.rmtree(previous)
 

@@ -50,5 +50,7 @@ def keypoint_network(settings: TrainSettings) -> keras.Model:
     # Where a feature lies is the answer here, so the last map is not averaged away.
     x = layers.Flatten()(trunk(inputs, settings))
     x = layers.Dropout(settings.dropout)(x)
-    x = layers.Dense(2 * len(faces.KEYPOINTS), bias_initializer=keras.initializers.Constant(0.5), dtype='float32')(x)
+    x = layers.Dense(2 * len(faces.KEYPOINTS), dtype='float32')(x)
+    # Points lie within a few tenths of the image's middle: so scaled, the head's first steps are no leaps.
+    x = layers.Rescaling(0.1, 0.5)(x)
     return keras.Model(inputs, layers.Reshape((len(faces.KEYPOINTS), 2))(x), name='keypoints')

@@ -27,7 +27,7 @@ def decode_and_resize(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tens
     def one(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         grey = decode(image)
         resized = tf.image.resize(grey, [size, size], antialias=True)
-        return tf.ensure_shape(resized, [size, size, 1]), tf.cast(tf.shape(grey)[1::-1], tf.float32)
+        return tf.ensure_shape(resized, [size, size, 1]), tf.cast(tf.reverse(tf.shape(grey)[:2], [0]), tf.float32)
 
     signature = (tf.TensorSpec([size, size, 1], tf.float32), tf.TensorSpec([2], tf.float32))
     return tf.map_fn(one, encoded, fn_output_signature=signature)

@@ -1,4 +1,4 @@
-"""The statistics of the data that earlier runs accepted, kept beside the runs, one folder for each state of the data."""
+"""The statistics of the data that earlier runs accepted: beside the runs, one folder for each state of the data."""
 
 import os
 import shutil

@@ -17,7 +17,7 @@ from components.settings import ValidateSettings, from_json, to_json
 from components.source import fingerprint
 from components.validate import accepted, gate
 from components.validate.artifacts import DataVerdict
-from components.validate.findings import GATES, DataRefused, Finding, write_findings
+from components.validate.findings import GATES, DataRefusedError, Finding, write_findings
 
 
 class DataGateSpec(component_spec.ComponentSpec):
@@ -39,7 +39,7 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Compares, writes the findings, and raises `DataRefused` where one stops the run."""
+    """Compares, writes the findings, and raises `DataRefusedError` where one stops the run."""
 
     def Do(
         self,
@@ -61,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
             logging.info('%s: %s (%s)', finding.gate, finding.message, 'passed' if finding.passed else 'not passed')
         stopping = [finding for finding in findings if finding.stops]
         if stopping:
-            raise DataRefused(_advice(exec_properties['task'], stopping), findings)
+            raise DataRefusedError(_advice(exec_properties['task'], stopping), findings)
         accepted.accept(folder, data, statistics_folder)
 
 

@@ -39,7 +39,7 @@ class Finding:
         return not self.passed and not self.overridden
 
 
-class DataRefused(StepError):
+class DataRefusedError(StepError):
     """The data are broken, or too unlike those that were accepted last.
 
     Attributes:

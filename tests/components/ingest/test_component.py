@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
@@ -53,7 +54,7 @@ def test_a_run_is_recorded_and_reused_until_the_data_change(ingest, tmp_path):
 
     assert run() == ['COMPLETE']
     assert run() == ['COMPLETE', 'CACHED']
-    with open(ingest.files[0], 'a') as stream:
+    with Path(ingest.files[0]).open('a') as stream:
         stream.write('1,1 2 3\n')
     assert run() == ['COMPLETE', 'CACHED', 'COMPLETE']
     folder = max((tmp_path / 'root/FaceExampleGen/rejects').iterdir(), key=lambda path: int(path.name))

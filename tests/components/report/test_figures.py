@@ -16,7 +16,7 @@ from components.report.metrics import label, show
 from components.report.render import duration
 
 
-@given(st.lists(st.floats(), min_size=1, max_size=30), st.booleans())
+@given(st.lists(st.floats(width=32), min_size=1, max_size=30), st.booleans())
 def test_curves_stay_inside_their_chart(values, more_is_better):
     chart = charts.line_chart('Loss', {'train': values, 'eval': values[::-1]}, more_is_better)
     finite = [value for value in values if np.isfinite(value)]

@@ -217,10 +217,15 @@ def test_tells_rejects_gate_and_anomalies(page):
 
 
 def test_slices_are_compared(page):
-    rows = page.rows('Figures by slice')
-    assert int(rows['all faces'][0]) == 60
-    assert sum(int(rows[level][0]) for level in faces.BRIGHTNESS_LEVELS if level in rows) in (60, 120)
-    assert '<script>alert("x")</script>.csv' in rows
+    rows = page.tables['Figures by slice'][0]
+    assert rows[1][:2] == ['all faces', '60']
+    start = rows.index(['brightness']) + 1
+    brightness = rows[start : rows.index(['contrast'])]
+    assert {row[0] for row in brightness} <= set(faces.BRIGHTNESS_LEVELS)
+    assert sum(int(row[1]) for row in brightness) == 60
+    accuracies = [float(row[2].rstrip('%')) for row in brightness]
+    assert accuracies == sorted(accuracies), 'the worst comes first'
+    assert '<script>alert("x")</script>.csv' in page.rows('Figures by slice')
 
 
 def test_steps_show_state_and_time(page):
@@ -300,6 +305,7 @@ def test_a_run_that_the_rejects_stopped_shows_them(record, folders):
     assert page.rows('Rejected rows by reason')['one flat colour'] == ['3', '1.71%']
     assert len(page.captions['Rejected pictures']) == 3
     assert 'There is no model to show' in page.text
+    assert ('a', {'href': '#rejects'}) in page.tags
     assert 'Nothing was pushed: what was served before is still served.' in page.text
 
 
