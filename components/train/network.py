@@ -19,8 +19,7 @@ convolve = partial(layers.Conv2D, padding='same', use_bias=False, kernel_initial
 def residual_block(inputs: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
     """Two 3x3 convolutions beside a shortcut, which is projected where the shape changes."""
     x = layers.ReLU()(normalise()(convolve(width, 3, strides=stride)(inputs)))
-    # A block that begins as the identity lets the first epochs train as a shallow net (arXiv:1706.02677).
-    x = normalise(gamma_initializer='zeros')(convolve(width, 3)(x))
+    x = normalise()(convolve(width, 3)(x))
     shortcut = inputs
     if stride != 1 or inputs.shape[-1] != width:
         shortcut = normalise()(convolve(width, 1, strides=stride)(inputs))
