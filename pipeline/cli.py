@@ -19,6 +19,7 @@ from pipeline import history
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.status import Status
 
     from pipeline.local import Result
 
@@ -34,6 +35,12 @@ class Group(click.Group):
             return super().invoke(context)
         except StepError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            # Without a file's name it is none of the user's doing; click itself ends a broken pipe.
+            if error.filename is None:
+                raise
+            message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
+            raise click.ClickException(message) from error
 
 
 def config_options(command):
@@ -71,25 +78,18 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], verbose: 
     run_id = _new_run_id(settings)
     log = settings.store / 'history' / run_id / 'log.txt'
     _log_to(log, console, verbose)
-    _draw_built_in_faces(settings, console)
     console.print(
         f'Run [bold]{run_id}[/] of [bold]{settings.name}[/] (log: {_shown(settings.store)}/history/{run_id}/log.txt)'
     )
     # TensorFlow's own messages go past Python's logging; 3 leaves its errors that end a step.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0' if verbose else '3')
-    with console.status('Loading TensorFlow Extended …') as status:
+    with console.status('Loading TensorFlow Extended …'):
         from pipeline import local
-
-        def watch(node: str, state: str, seconds: float) -> None:
-            if state == 'running':
-                status.update(f'{node} …')
-            else:
-                console.print(
-                    f'  {_MARKS[state]} {node:<30} {"from the cache" if state == "cached" else f"{seconds:6.1f} s"}'
-                )
-
-        with local.exclusive(settings):
-            result = local.run(settings, run_id, tuple(sorted(set(gates))), watch)
+    # The faces are drawn under the lock too: another run may be reading those of the last time.
+    with local.exclusive(settings):
+        _draw_built_in_faces(settings, console)
+        with console.status('Looking at the data …') as status:
+            result = local.run(settings, run_id, tuple(sorted(set(gates))), partial(_show_step, console, status))
     _conclude(result, console)
     sys.exit(EXIT.get(result.entry.state, 1))
 
@@ -217,6 +217,14 @@ def _log_to(path: Path, console: Console, verbose: bool) -> None:
             console.print(f'      {record.getMessage()}', style='dim', markup=False, highlight=False)
 
     logging.getLogger('emotion_pipeline.progress').addHandler(ToConsole())
+
+
+def _show_step(console: Console, status: 'Status', node: str, state: str, seconds: float) -> None:
+    if state == 'running':
+        status.update(f'{node} …')
+    else:
+        took = 'from the cache' if state == 'cached' else f'{seconds:6.1f} s'
+        console.print(f'  {_MARKS[state]} {node:<30} {took}')
 
 
 def _draw_built_in_faces(settings: configuration.Config, console: Console) -> None:

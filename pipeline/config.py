@@ -87,7 +87,12 @@ class Config:
     runs: str = 'runs'
     serving: str = 'serving'
     seed: int = 0
-    beam: tuple[str, ...] = ('--direct_running_mode=in_memory', '--direct_num_workers=1')
+    beam: tuple[str, ...] = (
+        '--direct_running_mode=in_memory',
+        '--direct_num_workers=1',
+        # Else TFX builds a package of itself for every Beam job, for workers that there are none of.
+        '--sdk_container_image=none',
+    )
     draw: DrawSettings = DrawSettings()
     ingest: Ingest = Ingest()
     validate: Validate = Validate()
@@ -131,16 +136,12 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     values = _read(name)
     for override in overrides:
         _merge(values, override)
-    for problem in _unknown(Config, values, ''):
+    for problem in _problems(Config, values, ''):
         raise StepError(problem)
     try:
         return dacite.from_dict(Config, values, dacite.Config(cast=[tuple], type_hooks={float: _to_float}))
     except dacite.WrongTypeError as error:
-        value = type(error.value).__name__
-        raise StepError(
-            f'Configuration key {error.field_path}: expected {_type_name(error.field_type)}, got {value} '
-            f'{error.value!r}.'
-        ) from error
+        raise StepError(_wrong_type(error.field_path, _type_name(error.field_type), error.value)) from error
     except (dacite.DaciteError, ValueError, TypeError) as error:
         raise StepError(f'Configuration {name}: {str(error).splitlines()[0]}') from error
 
@@ -181,9 +182,10 @@ def _merge(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def _unknown(kind: type, values: Any, prefix: str) -> Iterator[str]:
-    """A sentence for every key that the dataclass does not have."""
+def _problems(kind: type, values: Any, prefix: str) -> Iterator[str]:
+    """A sentence for every key that the dataclass does not have, and for every value that dacite would let pass."""
     if not isinstance(values, Mapping):
+        yield _wrong_type(prefix.rstrip('.'), 'keys with values', values)
         return
     hints = typing.get_type_hints(kind)
     for key, value in values.items():
@@ -194,12 +196,22 @@ def _unknown(kind: type, values: Any, prefix: str) -> Iterator[str]:
             continue
         hint = hints[key]
         if dataclasses.is_dataclass(hint):
-            yield from _unknown(typing.cast(type, hint), value, f'{prefix}{key}.')
+            yield from _problems(typing.cast(type, hint), value, f'{prefix}{key}.')
+        elif typing.get_origin(hint) is tuple and not isinstance(value, list):
+            # dacite would take a text apart into its letters.
+            yield _wrong_type(f'{prefix}{key}', 'a list such as [a, b]', value)
+        elif isinstance(value, bool) and hint is not bool:
+            # To Python, true is a whole number.
+            yield _wrong_type(f'{prefix}{key}', _type_name(hint), value)
         elif typing.get_origin(hint) is dict and isinstance(value, Mapping):
             inner = typing.get_args(hint)[1]
             if dataclasses.is_dataclass(inner):
                 for name, entry in value.items():
-                    yield from _unknown(typing.cast(type, inner), entry, f'{prefix}{key}.{name}.')
+                    yield from _problems(typing.cast(type, inner), entry, f'{prefix}{key}.{name}.')
+
+
+def _wrong_type(key: str | None, expected: str, value: Any) -> str:
+    return f'Configuration key {key}: expected {expected}, got {type(value).__name__} {value!r}.'
 
 
 def _to_float(value: Any) -> float:

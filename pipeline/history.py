@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from components.errors import StepError
 
 FILE_NAME: Final = 'run.json'
 RUNNING, KILLED = 'running', 'killed'
@@ -48,14 +50,20 @@ def write(folder: Path, entry: Entry) -> None:
 
 
 def read(history: Path) -> list[Entry]:
-    """All runs, oldest first."""
+    """All runs, oldest first.
+
+    Raises:
+        StepError: an entry is damaged.
+    """
     return list(_read(history))
 
 
 def _read(history: Path) -> Iterator[Entry]:
     for path in sorted(history.glob(f'*/{FILE_NAME}')):
-        values: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
-        entry = Entry(**values)
+        try:
+            entry = Entry(**json.loads(path.read_text(encoding='utf-8')))
+        except (OSError, ValueError, TypeError) as error:
+            raise StepError(f'{path} is damaged: remove the folder of this run.') from error
         if entry.state == RUNNING and not _is_alive(entry.process):
             entry = dataclasses.replace(entry, state=KILLED)
         yield entry

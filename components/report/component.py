@@ -25,7 +25,7 @@ FILE_NAME: Final = 'report.html'
 class Report(artifact.Artifact):
     """The page, `report.html`."""
 
-    TYPE_NAME = 'RunReport'
+    TYPE_NAME = 'faces.RunReport'
 
 
 _BRANCH_TYPES = {

@@ -80,11 +80,14 @@ def training_batches(
     # Constants would be copied into the graph; captured tensors are not.
     pixels, truth = tf.convert_to_tensor(split.pixels), tf.convert_to_tensor(split.truth)
     is_keypoints = split.truth.ndim == 3
-    steps = steps_per_epoch(split, settings)
+    steps = training_steps(split, settings)
+    size = min(settings.batch_size, len(split))
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), seed=[seed, tf.cast(number, tf.int32)])
-        batches = tf.data.Dataset.from_tensor_slices(order).batch(settings.batch_size)
+        # Batches of one size: the rest would cost a second trace, and with it and fewer than 16 channels oneDNN's
+        # backward pass corrupts the heap (TensorFlow 2.16, AVX-512). The order is another in each epoch.
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True)
         return batches.enumerate(number * steps)
 
     def load(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -105,5 +108,11 @@ def evaluation_batches(
     return slices.map(lambda pixels, truth: (pixels, encode(truth))).prefetch(2)
 
 
-def steps_per_epoch(split: Split, settings: TrainSettings) -> int:
+def training_steps(split: Split, settings: TrainSettings) -> int:
+    """Whole batches in an epoch."""
+    return max(1, len(split) // settings.batch_size)
+
+
+def evaluation_steps(split: Split, settings: TrainSettings) -> int:
+    """Batches of the split, the last one smaller."""
     return -(-len(split) // settings.batch_size)

@@ -60,6 +60,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._began = time.monotonic()
+        # Keras saves no random state with the weights: dropout begins each epoch at a place of the epoch's own.
+        for variable in self.model.non_trainable_variables:
+            if variable.name == 'seed_generator_state':
+                variable.assign([int(variable[0]), epoch << 16])
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in {**logs, 'learning_rate': float(self.model.optimizer.learning_rate)}.items():

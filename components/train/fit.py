@@ -14,7 +14,14 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.settings import TrainSettings, from_json
-from components.train.batches import Split, evaluation_batches, load_split, steps_per_epoch, training_batches
+from components.train.batches import (
+    Split,
+    evaluation_batches,
+    evaluation_steps,
+    load_split,
+    training_batches,
+    training_steps,
+)
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
 
@@ -78,7 +85,7 @@ def fit(
 ) -> keras.Model:
     """Trains from the last checkpoint, or from the start, and returns the network of the best epoch."""
     keras.utils.set_random_seed(seed)
-    steps = steps_per_epoch(training, settings)
+    steps = training_steps(training, settings)
     with strategy().scope():
         network = task.build(settings)
         network.compile(optimizer(settings, steps), task.loss(settings), metrics=[task.metric()], jit_compile=False)
@@ -87,7 +94,7 @@ def fit(
         network.fit(
             training_batches(training, settings, seed, first_epoch, task.encode),
             validation_data=evaluation_batches(evaluation, settings, task.encode),
-            validation_steps=steps_per_epoch(evaluation, settings),
+            validation_steps=evaluation_steps(evaluation, settings),
             initial_epoch=first_epoch,
             epochs=settings.epochs,
             steps_per_epoch=steps,

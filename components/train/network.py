@@ -51,5 +51,6 @@ def keypoint_network(settings: TrainSettings) -> keras.Model:
     x = layers.Dropout(settings.dropout)(x)
     x = layers.Dense(2 * len(faces.KEYPOINTS), dtype='float32')(x)
     # Points lie within a few tenths of the image's middle: so scaled, the head's first steps are no leaps.
-    x = layers.Rescaling(0.1, 0.5)(x)
-    return keras.Model(inputs, layers.Reshape((len(faces.KEYPOINTS), 2))(x), name='keypoints')
+    x = layers.Rescaling(0.1, 0.5, dtype='float32')(x)
+    x = layers.Reshape((len(faces.KEYPOINTS), 2), dtype='float32')(x)
+    return keras.Model(inputs, x, name='keypoints')

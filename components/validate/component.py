@@ -128,6 +128,7 @@ def _findings(
 
     findings = [
         *gate.schema_findings(anomalies),
+        *gate.image_findings(statistics),
         *gate.count_findings(statistics, settings),
         *gate.leak_findings(files),
         *gate.split_findings(statistics, settings),

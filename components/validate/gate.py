@@ -26,6 +26,20 @@ def schema_findings(anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> Iterato
             yield Finding('schema', f'{split}: as the schema demands', None, None, True)
 
 
+def image_findings(statistics: Statistics) -> Iterator[Finding]:
+    """Whether TFDV took the images for images: where fewer than 80% are, it is silent instead of finding an anomaly."""
+    for split, found in statistics.items():
+        dataset = found.datasets[0]
+        kinds = {
+            kind.name
+            for feature in dataset.features
+            if feature.path.step[0] == faces.IMAGE
+            for kind in feature.custom_stats
+        }
+        if dataset.num_examples >= _FEWEST_IMAGES and 'image_format_histogram' not in kinds:
+            yield Finding('schema', f'{split}, feature image: more than a fifth are no images', None, None, False)
+
+
 def count_findings(statistics: Statistics, settings: ValidateSettings) -> Iterator[Finding]:
     """Whether each split has enough Examples to learn from or to judge by."""
     for split, found in statistics.items():
@@ -78,6 +92,9 @@ def distances(
         for measurement in info.drift_measurements
     }
 
+
+# TFDV's: it does not say what kind of values a feature has when there are fewer.
+_FEWEST_IMAGES = 100
 
 # TFDV measures only features whose comparator has a threshold; the gate compares with the configured ones itself.
 _COMPARED = """

@@ -1,0 +1,154 @@
+"""The pipeline from data to pushed models: what it leaves behind, and what a second run does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from components import faces
+from components.report.ledger import read_ledger
+from data.draw import draw_face
+
+pytestmark = pytest.mark.e2e
+
+ASK = """
+import json, sys
+import numpy as np, tensorflow as tf
+from data.draw import draw_face
+model = tf.saved_model.load(sys.argv[1]).signatures['serving_default']
+image = draw_face(99, 0).image
+answer = model(image_bytes=tf.constant([tf.io.encode_png(image[:, :, None]).numpy()]))
+print(json.dumps({name: value.numpy().tolist() if value.dtype != tf.string else value.numpy().astype('U').tolist()
+                  for name, value in answer.items()}))
+"""
+
+
+@pytest.fixture(scope='module')
+def first(workplace):
+    return workplace.run()
+
+
+def test_first_run_pushes_all_three_models(workplace, first):
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert 'Traceback' not in first.stdout + first.stderr
+    assert workplace.versions() == {'expression': ['1'], 'faces': ['1'], 'keypoints': ['1']}
+    entry = workplace.last()
+    assert entry['state'] == 'pushed'
+    assert entry['report'] in first.stdout
+    assert entry['pushed'] == {'expression': 1, 'keypoints': 1, 'faces': 1}
+
+
+def test_metadata_store_holds_every_node_as_complete(workplace, first):
+    ledger = read_ledger(workplace.store / 'metadata.sqlite', workplace.last()['run'])
+    assert len(ledger.steps) == 26
+    assert {step.state for step in ledger.steps} == {'complete'}
+
+
+def test_kpis_are_those_of_the_predictions(workplace, first):
+    entry = workplace.last()
+    with np.load(workplace.artifact('Trainer-expression', 'model_run') / 'predictions.npz') as archive:
+        truth, prediction = archive['truth'], archive['prediction'].argmax(axis=1)
+    assert entry['kpis']['expression']['accuracy'] == pytest.approx(metrics.accuracy_score(truth, prediction), abs=1e-6)
+    with np.load(workplace.artifact('Trainer-keypoints', 'model_run') / 'predictions.npz') as archive:
+        error = np.sqrt(np.nanmean((archive['truth'] - archive['prediction']) ** 2))
+    assert entry['kpis']['keypoints']['rmse'] == pytest.approx(error, rel=1e-4)
+
+
+def test_joint_model_answers_in_another_process(workplace, first):
+    folder = workplace.folder / 'serving' / 'faces' / '1'
+    process = subprocess.run([sys.executable, '-c', ASK, str(folder)], capture_output=True, text=True, check=True)
+    answer = json.loads(process.stdout.splitlines()[-1])
+    assert answer['expressions'] == [list(faces.EXPRESSIONS)]
+    assert answer['keypoint_names'] == [list(faces.KEYPOINTS)]
+    assert sum(answer['probabilities'][0]) == pytest.approx(1, abs=1e-5)
+    assert np.shape(answer['keypoints']) == (1, 15, 2)
+
+
+def test_provenance_travels_with_the_model(workplace, first):
+    path = workplace.folder / 'serving' / 'keypoints' / '1' / 'assets.extra' / 'provenance.json'
+    provenance = json.loads(path.read_text())
+    assert provenance['run'] == workplace.last()['run']
+    assert provenance['kpis']['rmse'] == pytest.approx(workplace.last()['kpis']['keypoints']['rmse'])
+    assert (path.parent / 'tf_serving_warmup_requests').stat().st_size > 0
+
+
+def test_report_stands_alone_and_says_what_happened(workplace, first):
+    page = Path(workplace.last()['report']).read_text(encoding='utf-8')
+    assert page.lstrip().lower().startswith('<!doctype html>')
+    assert 'src="http' not in page and 'href="http' not in page
+    for node in ('FaceExampleGen-expression', 'Trainer-keypoints', 'Pusher-faces'):
+        assert node in page
+
+
+def test_second_run_does_no_work_and_says_so(workplace, first):
+    report = workplace.last()['report']
+    second = workplace.run()
+    assert second.returncode == 0
+    assert 'Nothing has changed' in second.stdout
+    ledger = read_ledger(workplace.store / 'metadata.sqlite', workplace.last()['run'])
+    assert {step.state for step in ledger.steps} == {'cached'}
+    assert workplace.versions() == {'expression': ['1'], 'faces': ['1'], 'keypoints': ['1']}
+    assert workplace.last()['report'] == report
+
+
+def test_a_model_that_is_too_weak_is_refused(workplace, first):
+    refused = workplace.run('--set', 'evaluate.keypoints.gates.rmse.maximum=0.5')
+    assert refused.returncode == 3
+    assert 'Refused: keypoints rmse' in refused.stdout
+    assert workplace.versions()['keypoints'] == ['1']
+    # The change reruns what depends on it and nothing else.
+    ledger = read_ledger(workplace.store / 'metadata.sqlite', workplace.last()['run'])
+    rerun = {step.node for step in ledger.steps if step.state == 'complete'}
+    assert 'Evaluator-keypoints' in rerun
+    assert not {node for node in rerun if node.endswith('expression') or node.startswith(('Trainer', 'Transform'))}
+
+
+def test_a_model_weaker_than_the_served_one_is_refused(workplace, first):
+    weaker = workplace.run(
+        *('--set', 'train.keypoints.learning_rate=1e-7'),
+        *('--set', 'evaluate.keypoints.gates.rmse.tolerance=0'),
+    )
+    assert weaker.returncode == 3
+    assert 'of the served model' in weaker.stdout
+    assert workplace.versions()['keypoints'] == ['1']
+    ledger = read_ledger(workplace.store / 'metadata.sqlite', workplace.last()['run'])
+    states = {step.node: step.state for step in ledger.steps}
+    assert states['Trainer-keypoints'] == 'complete'
+    assert states['Trainer-expression'] == 'cached'
+
+
+def test_broken_data_stop_the_run_with_a_report(workplace, first):
+    source = workplace.folder / 'broken.csv'
+    rows = [f'{index % 5},Training,{" ".join(["7"] * 2304)}' for index in range(100)]
+    source.write_text('\n'.join(['emotion, Usage, pixels', *rows]) + '\n')
+    stopped = workplace.run('--set', f'ingest.expression.files=[{source}]')
+    assert stopped.returncode == 4
+    assert 'Traceback' not in stopped.stdout + stopped.stderr
+    entry = workplace.last()
+    assert entry['state'] == 'stopped'
+    assert 'flat' in entry['message']
+    assert 'flat' in Path(entry['report']).read_text(encoding='utf-8')
+    assert workplace.versions()['expression'] == ['1']
+
+
+def test_drifted_data_stop_the_run_and_can_be_accepted_by_name(workplace, first):
+    # Mostly one class: far from the class shares that the first run accepted.
+    source = workplace.folder / 'drifted.csv'
+    rows = []
+    for index in range(400):
+        face = draw_face(5, index, 'happiness' if index % 4 else None)
+        usage = 'PublicTest' if index % 5 == 0 else 'Training'
+        pixels = ' '.join(map(str, face.image[::2, ::2].ravel()))
+        rows.append(f'{faces.EXPRESSIONS.index(face.expression)},{usage},{pixels}')
+    source.write_text('\n'.join(['emotion, Usage, pixels', *rows]) + '\n')
+    stopped = workplace.run('--set', f'ingest.expression.files=[{source}]')
+    assert stopped.returncode == 4
+    assert '--override class-drift' in workplace.last()['message']
+    assert 'class-drift' in Path(workplace.last()['report']).read_text(encoding='utf-8')
+    accepted = workplace.run('--set', f'ingest.expression.files=[{source}]', '--override', 'class-drift')
+    assert accepted.returncode == 0, accepted.stdout
+    assert 'overridden' in Path(workplace.last()['report']).read_text(encoding='utf-8').lower()
