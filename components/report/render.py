@@ -102,8 +102,8 @@ def _missed(chapter: Chapter) -> str:
 
 
 def _failed_checks(record: RunRecord) -> str:
-    failed = [f'the {check.model} model' for check in record.checks if not check.passed]
-    return f'The serving check failed for {_listed(failed)}.' if failed else ''
+    failed = [f'the {check.model} model, {"; ".join(check.findings)}' for check in record.checks if not check.passed]
+    return f'Not fit to be served: {_listed(failed)}.' if failed else ''
 
 
 def _listed(items: list[str]) -> str:
