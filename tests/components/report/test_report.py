@@ -131,7 +131,7 @@ def test_has_every_section(page):
 
 def test_says_what_was_pushed_and_what_was_not(page):
     assert 'Version 3 of the expression model is now served; the faces model stayed behind.' in page.text
-    assert 'The serving check failed for the faces model.' in page.text
+    assert 'Not fit to be served: the faces model' in page.text
     pushed = page.rows('Pushed models')
     assert pushed['Expression'] == ['version 3', '/srv/serving/expression/3']
     assert pushed['Faces (both in one)'] == ['not pushed', 'the serving check failed']

@@ -1,0 +1,245 @@
+"""Pusher and ServedModel, run as TFX runs them, on real artifacts."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.utils import path_utils
+
+from components import faces
+from components.check import component as check
+from components.check.warmup import write_warmup
+from components.evaluate import executor as evaluate
+from components.push import component, served_model, versions
+from components.settings import EvaluateSettings, Gate, PushSettings, to_json
+
+ACCURACY = 0.8
+
+
+class Echo(tf.Module):
+    """Answers an Example with the answer that it holds."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')])
+    def serve(self, examples):
+        parsed = tf.io.parse_example(examples, {'answer': tf.io.FixedLenFeature([5], tf.float32)})
+        return {faces.PROBABILITIES: parsed['answer']}
+
+
+def at(kind: type[Artifact], folder: Path) -> Artifact:
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact = kind()
+    artifact.uri = str(folder)
+    return artifact
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """A candidate with the results of two real evaluations: one that it passes, and one that it fails."""
+
+    model: Artifact
+    evaluation: Artifact
+    blessed: Artifact
+    refused: Artifact
+
+
+@pytest.fixture(scope='module')
+def evaluated(tmp_path_factory, write_splits) -> Evaluated:
+    folder = tmp_path_factory.mktemp('evaluated')
+    model = at(standard_artifacts.Model, folder / 'model')
+    module = Echo()
+    tf.saved_model.save(
+        module, path_utils.serving_model_dir(model.uri), signatures={faces.EXAMPLES_SIGNATURE: module.serve}
+    )
+    examples = at(standard_artifacts.Examples, folder / 'examples')
+    examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
+    rows = []
+    for label, answer in enumerate((0, 1, 2, 3, 3)):
+        features = tf.train.Features()
+        features.feature[faces.LABEL].int64_list.value.append(label)
+        features.feature['answer'].float_list.value.extend(np.eye(5)[answer])
+        rows.append(tf.train.Example(features=features).SerializeToString())
+    write_splits(folder / 'examples', dict.fromkeys(faces.SPLITS, rows))
+
+    def run(name: str, minimum: float) -> tuple[Artifact, Artifact]:
+        evaluation = at(standard_artifacts.ModelEvaluation, folder / name / 'evaluation')
+        blessing = at(standard_artifacts.ModelBlessing, folder / name / 'blessing')
+        settings = EvaluateSettings(gates={'accuracy': Gate(minimum=minimum)}, slices=())
+        flags = ['--direct_running_mode=in_memory', '--direct_num_workers=1', '--sdk_container_image=none']
+        evaluate.Executor(BaseBeamExecutor.Context(flags, tmp_dir=str(folder / 'tmp'), unique_id='1')).Do(
+            {'examples': [examples], 'model': [model]},
+            {'evaluation': [evaluation], 'blessing': [blessing]},
+            {'task': faces.EXPRESSION_MODEL, 'settings': to_json(settings), 'code': ''},
+        )
+        return evaluation, blessing
+
+    evaluation, blessed = run('passes', ACCURACY - 0.1)
+    return Evaluated(model, evaluation, blessed, run('fails', ACCURACY + 0.1)[1])
+
+
+@pytest.fixture
+def checked(tmp_path) -> Callable[..., Artifact]:
+    def write(*findings: str) -> Artifact:
+        artifact = at(standard_artifacts.InfraBlessing, tmp_path / 'check')
+        folder = Path(artifact.uri)
+        result = check.CheckResult(faces.EXPRESSION_MODEL, not findings, findings, 0.01)
+        (folder / check.FILE_NAME).write_text(json.dumps(dataclasses.asdict(result)))
+        write_warmup(folder / check.WARMUP, faces.EXPRESSION_MODEL, b'image')
+        return artifact
+
+    return write
+
+
+@pytest.fixture
+def push(tmp_path) -> Callable[..., tuple[Artifact, dict]]:
+    """Runs the executor; gives the artifact and what it wrote down."""
+
+    def run(inputs: dict[str, Artifact], keep: int = 5, **properties: str) -> tuple[Artifact, dict]:
+        pushed = at(standard_artifacts.PushedModel, tmp_path / 'pushed')
+        component.Executor(BaseExecutor.Context(pipeline_run_id='20240506-070809')).Do(
+            {key: [artifact] for key, artifact in inputs.items()},
+            {'pushed': [pushed]},
+            {
+                'name': faces.EXPRESSION_MODEL,
+                'folder': str(tmp_path / 'serving'),
+                'settings': to_json(PushSettings(keep)),
+                'candidate': 'the candidate',
+                'data': 'the data',
+                'identity': '',
+                'code': '',
+            }
+            | properties,
+        )
+        return pushed, json.loads((Path(pushed.uri) / component.FILE_NAME).read_text())
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_a_blessed_and_checked_model_is_pushed_with_its_provenance_and_warmup(evaluated, checked, push, tmp_path):
+    inputs = {
+        'model': evaluated.model,
+        'check': checked(),
+        'blessing': evaluated.blessed,
+        'evaluation': evaluated.evaluation,
+    }
+    pushed, record = push(inputs)
+    assert (pushed.get_int_custom_property('pushed'), pushed.get_int_custom_property('pushed_version')) == (1, 1)
+    folder = tmp_path / 'serving' / '1'
+    assert record == {'model': 'expression', 'version': 1, 'folder': str(folder), 'note': ''}
+
+    facts = versions.provenance(folder.parent, 1)
+    assert facts.kpis['accuracy'] == pytest.approx(ACCURACY)
+    assert facts.kpis['recall_surprise'] == 0.0
+    assert (facts.model, facts.candidate, facts.data) == ('expression', 'the candidate', 'the data')
+    assert (facts.artifact, facts.run) == (evaluated.model.uri, '20240506-070809')
+    head = subprocess.run(
+        ['git', '-C', str(Path(__file__).parent), 'rev-parse', 'HEAD'], capture_output=True, text=True
+    )
+    assert facts.commit == head.stdout.strip()
+
+    requests = folder / 'assets.extra' / 'tf_serving_warmup_requests'
+    assert requests.read_bytes() == (Path(inputs['check'].uri) / check.WARMUP).read_bytes()
+    original = files(Path(path_utils.serving_model_dir(evaluated.model.uri)))
+    assert original.items() <= files(folder).items()
+    tf.saved_model.load(str(folder))
+
+
+def test_the_joint_model_has_no_evaluation_of_its_own(evaluated, checked, push, tmp_path):
+    _, record = push({'model': evaluated.model, 'check': checked()}, name=faces.JOINT_MODEL)
+    assert record['version'] == 1
+    facts = versions.provenance(tmp_path / 'serving', 1)
+    assert (facts.model, facts.kpis) == ('faces', {})
+
+
+def test_a_candidate_that_is_not_blessed_is_not_pushed(evaluated, checked, push, tmp_path):
+    pushed, record = push(
+        {
+            'model': evaluated.model,
+            'check': checked(),
+            'blessing': evaluated.refused,
+            'evaluation': evaluated.evaluation,
+        }
+    )
+    assert pushed.get_int_custom_property('pushed') == 0
+    assert pushed.get_int_custom_property('pushed_version') == 0
+    assert record == {'model': 'expression', 'version': 0, 'folder': '', 'note': 'refused by the evaluation'}
+    assert not (tmp_path / 'serving').exists()
+
+
+def test_a_candidate_that_failed_its_check_is_not_pushed_and_the_note_says_why(evaluated, checked, push, tmp_path):
+    pushed, record = push(
+        {
+            'model': evaluated.model,
+            'check': checked('it is slow', 'it is wrong'),
+            'blessing': evaluated.blessed,
+            'evaluation': evaluated.evaluation,
+        }
+    )
+    assert pushed.get_int_custom_property('pushed') == 0
+    assert record['note'] == 'refused by the serving check: it is slow; it is wrong'
+    assert not (tmp_path / 'serving').exists()
+
+
+def test_as_many_versions_stay_as_the_settings_say(evaluated, checked, push, tmp_path):
+    for name in 'abc':
+        model = at(standard_artifacts.Model, tmp_path / name)
+        shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(model.uri))
+        push({'model': model, 'check': checked()}, keep=2)
+    assert versions.versions(tmp_path / 'serving') == [2, 3]
+
+
+def test_an_executor_that_runs_again_after_a_kill_pushes_nothing_twice(evaluated, checked, push, tmp_path):
+    inputs = {'model': evaluated.model, 'check': checked()}
+    assert push(inputs)[1] == push(inputs)[1]
+    assert versions.versions(tmp_path / 'serving') == [1]
+
+
+@pytest.fixture
+def serve(tmp_path) -> Callable[[str], Artifact]:
+    def run(candidate: str) -> Artifact:
+        model = at(standard_artifacts.Model, tmp_path / f'baseline of {candidate}')
+        properties = {'folder': str(tmp_path / 'serving'), 'candidate': candidate, 'baseline': '', 'code': ''}
+        served_model.Executor(BaseExecutor.Context()).Do({}, {'model': [model]}, properties)
+        return model
+
+    return run
+
+
+def test_nothing_served_is_version_0_and_no_model(serve):
+    model = serve('the candidate')
+    # 0 has to be written down, not only be missing: Kubeflow hands on what is there.
+    assert model.has_custom_property(served_model.SERVED_VERSION)
+    assert model.get_int_custom_property(served_model.SERVED_VERSION) == 0
+    assert not list(Path(model.uri).rglob('saved_model.pb'))
+    assert list(Path(model.uri).iterdir()), 'an object store keeps no empty folder'
+
+
+def test_the_served_model_is_a_copy_of_the_newest_version(evaluated, checked, push, serve, tmp_path):
+    for name in 'ab':
+        model = at(standard_artifacts.Model, tmp_path / name)
+        shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(model.uri))
+        push({'model': model, 'check': checked()}, candidate=name)
+    model = serve('c')
+    assert model.get_int_custom_property(served_model.SERVED_VERSION) == 2
+    copy = Path(path_utils.serving_model_path(model.uri))
+    assert files(copy) == files(tmp_path / 'serving' / '2')
+    shutil.rmtree(tmp_path / 'serving' / '2')
+    tf.saved_model.load(str(copy))
+
+
+def test_a_candidate_is_not_its_own_baseline(evaluated, checked, push, serve):
+    push({'model': evaluated.model, 'check': checked()}, candidate='a')
+    assert serve('b').get_int_custom_property(served_model.SERVED_VERSION) == 1
+    assert serve('a').get_int_custom_property(served_model.SERVED_VERSION) == 0
