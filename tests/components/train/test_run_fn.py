@@ -1,0 +1,153 @@
+"""One whole training of each network, and the model it leaves, asked in another process."""
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import faces
+from components.ingest.examples import to_example
+from components.settings import to_json
+from components.train import expression, keypoints
+
+RUN = {faces.EXPRESSION_MODEL: expression.run_fn, faces.KEYPOINT_MODEL: keypoints.run_fn}
+
+# TensorFlow and a folder, as in any server: nothing of this project.
+ASK = """
+import sys, numpy as np, tensorflow as tf
+for folder in sys.argv[1:]:
+    model = tf.saved_model.load(folder + '/model')
+    asked = np.load(folder + '/asked.npz', allow_pickle=True)
+    found = {}
+    for name in asked.files:
+        signature = model.signatures['serving_examples' if name == 'examples' else 'serving_default']
+        argument = {'examples' if name == 'examples' else 'image_bytes': tf.constant(asked[name].tolist())}
+        for output, value in signature(**argument).items():
+            found[name + '/' + output] = value.numpy()
+    np.savez(folder + '/answers.npz', **found)
+assert not any(name.split('.')[0] in ('components', 'tensorflow_transform', 'tfx') for name in sys.modules)
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    folder: Path
+    answers: dict[str, np.ndarray]
+    predictions: dict[str, np.ndarray]
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, 'PNG')
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, transformed, tiny) -> dict[str, Trained]:
+    root = tmp_path_factory.mktemp('trained')
+    for task, run_fn in RUN.items():
+        data = transformed[task]
+        settings = to_json(dataclasses.replace(tiny, epochs=1))
+        arguments = FnArgs(
+            train_files=data.files(faces.TRAIN_SPLIT),
+            eval_files=data.files(faces.EVAL_SPLIT),
+            transform_output=str(data.transform_output),
+            serving_model_dir=str(root / task / 'model'),
+            model_run_dir=str(root / task / 'run'),
+            custom_config={'settings': settings, 'seed': 3, 'checkpoints': str(root / task / 'checkpoints')},
+        )
+        run_fn(arguments)
+
+        drawn = data.faces[faces.EVAL_SPLIT]
+        pictures = [Image.fromarray(face.image) for face in drawn]
+        asked = {
+            'examples': [to_example(face) for face in drawn],
+            'images': [png(picture) for picture in pictures],
+            'colour': [png(picture.convert('RGB')) for picture in pictures],
+            'wide': [png(picture.resize((192, 96), Image.Resampling.BICUBIC)) for picture in pictures],
+            'alone': [png(pictures[0])],
+        }
+        np.savez(root / task / 'asked.npz', **{name: np.array(value, object) for name, value in asked.items()})
+    subprocess.run([sys.executable, '-c', ASK, *(str(root / task) for task in RUN)], check=True, cwd=root, timeout=300)
+    return {
+        task: Trained(
+            root / task,
+            dict(np.load(root / task / 'answers.npz')),
+            dict(np.load(root / task / 'run' / 'predictions.npz')),
+        )
+        for task in RUN
+    }
+
+
+OUTPUTS = {faces.EXPRESSION_MODEL: ('probabilities', (5,)), faces.KEYPOINT_MODEL: ('keypoints', (15, 2))}
+
+
+@pytest.mark.parametrize('task', list(RUN))
+def test_both_signatures_answer_as_the_trainer_predicted(trained, task):
+    output, shape = OUTPUTS[task]
+    answers, predictions = trained[task].answers, trained[task].predictions
+    assert {name.split('/')[1] for name in answers} == {output}
+    for signature in ('examples', 'images', 'colour'):
+        found = answers[f'{signature}/{output}']
+        assert found.shape == (15, *shape)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, predictions['prediction'], atol=1e-4)
+    np.testing.assert_allclose(answers[f'alone/{output}'], predictions['prediction'][:1], atol=1e-4)
+    assert np.ptp(predictions['prediction'], axis=0).max() > 1e-3
+
+
+def test_probabilities_are_such(trained):
+    found = trained[faces.EXPRESSION_MODEL].answers['images/probabilities']
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert found.min() >= 0
+
+
+def test_keypoints_are_in_pixels_of_the_image_that_was_sent(trained):
+    """Twice as wide: the network sees all but the same, and x lies twice as far to the right."""
+    answers = trained[faces.KEYPOINT_MODEL].answers
+    np.testing.assert_allclose(answers['wide/keypoints'], answers['images/keypoints'] * [2, 1], atol=1.0)
+
+
+@pytest.mark.parametrize('task', list(RUN))
+def test_predictions_name_their_examples_and_truths(trained, transformed, task):
+    drawn = transformed[task].faces[faces.EVAL_SPLIT]
+    found = trained[task].predictions
+    assert found['content_hash'].tolist() == [face.content_hash.hex() for face in drawn]
+    assert found['row'].tolist() == [face.row for face in drawn]
+    assert set(found['source']) == {'drawn.csv'}
+    if task == faces.EXPRESSION_MODEL:
+        assert found['truth'].tolist() == [face.label for face in drawn]
+    else:
+        truth = np.stack([face.points.reshape(15, 2) for face in drawn])
+        np.testing.assert_allclose(found['truth'], truth, rtol=1e-5)
+        assert np.isnan(found['truth']).any()
+
+
+@pytest.mark.parametrize('task', list(RUN))
+def test_the_history_is_that_of_the_predictions(trained, task):
+    history = json.loads((trained[task].folder / 'run' / 'history.json').read_text())
+    found = trained[task].predictions
+    if task == faces.EXPRESSION_MODEL:
+        best = max(history['val_accuracy'])
+        assert (found['prediction'].argmax(axis=1) == found['truth']).mean() == pytest.approx(best, abs=1e-5)
+    else:
+        best = min(history['val_rmse'])
+        assert np.sqrt(np.nanmean((found['prediction'] - found['truth']) ** 2)) == pytest.approx(best, rel=1e-4)
+    assert {len(values) for values in history.values()} == {1}
+
+
+@pytest.mark.parametrize('task', list(RUN))
+def test_names_lie_beside_the_model_and_no_checkpoint_is_left(trained, task):
+    folder = trained[task].folder
+    names = json.loads((folder / 'model' / 'assets.extra' / 'names.json').read_text())
+    assert names == {'expressions': list(faces.EXPRESSIONS), 'keypoints': list(faces.KEYPOINTS)}
+    assert not list((folder / 'checkpoints').iterdir())
+    assert list((folder / 'run' / 'logs').rglob('events.*'))
