@@ -48,6 +48,11 @@ class IngestSettings:
     limit: int = 0
     maximum_image_pixels: int = 16_000_000
 
+    def __post_init__(self):
+        _demand(0 < self.evaluation_percent < 100, 'evaluation_percent lies between 1 and 99')
+        _demand(0 <= self.maximum_reject_share <= 1, 'maximum_reject_share lies between 0 and 1')
+        _demand(self.limit >= 0, 'limit is 0 (all rows) or more')
+
 
 @dataclass(frozen=True)
 class ValidateSettings:
@@ -129,6 +134,16 @@ class TrainSettings:
     mixed_precision: bool = True
     augment: AugmentSettings = AugmentSettings()
 
+    def __post_init__(self):
+        _demand(self.image_size >= 16, 'image_size is 16 or more')
+        _demand(min(self.epochs, self.batch_size, self.patience) >= 1, 'epochs, batch_size and patience are 1 or more')
+        _demand(self.learning_rate > 0, 'learning_rate is more than 0')
+        _demand(0 <= self.dropout < 1, 'dropout lies between 0 and 1')
+        _demand(
+            0 < len(self.widths) == len(self.blocks) and min(self.widths + self.blocks) >= 1,
+            'widths and blocks have one number, 1 or more, for each stage',
+        )
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -186,6 +201,11 @@ class PushSettings:
     """
 
     keep: int = 5
+
+
+def _demand(holds: bool, rule: str) -> None:
+    if not holds:
+        raise ValueError(f'{rule}.')
 
 
 def to_json(settings: Any) -> str:

@@ -1,5 +1,6 @@
 """Settings on their way into a step and out again."""
 
+import copy
 import dataclasses
 import json
 
@@ -52,7 +53,9 @@ def test_equal_settings_are_equal_text_whatever_their_order():
 def test_every_changed_value_is_another_text(kind):
     default = kind()
     for field in dataclasses.fields(kind):
-        changed = dataclasses.replace(default, **{field.name: 'changed'})
+        changed = copy.copy(default)
+        # Past the checks of what makes sense: any value will do here.
+        object.__setattr__(changed, field.name, 'changed')
         assert to_json(changed) != to_json(default), field.name
 
 

@@ -87,7 +87,7 @@ def test_folders_are_absolute_so_that_the_cache_does_not_depend_on_where_one_sta
     [
         ('seed=7', lambda config: config.seed == 7),
         ('train.expression.epochs=3', lambda config: config.train.expression.epochs == 3),
-        ('train.expression.widths=[1, 2]', lambda config: config.train.expression.widths == (1, 2)),
+        ('train.expression.blocks=[1, 2, 1, 1]', lambda config: config.train.expression.blocks == (1, 2, 1, 1)),
         ('train.keypoints.augment.flip=no', lambda config: config.train.keypoints.augment.flip is False),
         ('ingest.keypoints.files=[a.csv,b/*]', lambda config: config.ingest.keypoints.files == ('a.csv', 'b/*')),
         ('runs=a=b', lambda config: config.runs == 'a=b'),
@@ -236,3 +236,21 @@ def test_whatever_is_written_loads_or_ends_in_one_line(tmp_path_factory, values,
             assert len(str(error).splitlines()) == 1
         else:
             assert isinstance(config, Config)
+
+
+@pytest.mark.parametrize(
+    ('override', 'rule'),
+    [
+        ('train.expression.epochs=-1', 'epochs'),
+        ('train.keypoints.batch_size=0', 'batch_size'),
+        ('train.expression.widths=[16, 32]', 'widths and blocks'),
+        ('train.expression.learning_rate=0', 'learning_rate'),
+        ('ingest.expression.evaluation_percent=100', 'evaluation_percent'),
+        ('ingest.keypoints.maximum_reject_share=2', 'maximum_reject_share'),
+        ('ingest.keypoints.limit=-5', 'limit'),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_told_with_its_rule(override, rule):
+    with pytest.raises(StepError, match=rule) as caught:
+        load('demo', [override])
+    assert len(str(caught.value).splitlines()) == 1
