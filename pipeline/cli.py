@@ -270,8 +270,10 @@ def _conclude(result: 'Result', console: Console) -> None:
         console.print(_figures(entry), markup=False)
     for verdict in _refusals(result):
         console.print(verdict, markup=False)
-    for pushed in result.record.pushed if result.record else ():
-        what = f'pushed to {pushed.folder}' if pushed.version else f'not pushed: {pushed.note}'
+    fresh = {step.node for step in result.record.steps if step.state == 'complete'}
+    for pushed in result.record.pushed:
+        arrived = 'pushed to' if f'Pusher-{pushed.model}' in fresh else 'unchanged in'
+        what = f'{arrived} {pushed.folder}' if pushed.version else f'not pushed: {pushed.note}'
         console.print(f'{pushed.model}: {what}', markup=False, soft_wrap=True)
     console.print(f'Report: {entry.report}', markup=False, soft_wrap=True)
 
@@ -281,7 +283,7 @@ def _refusals(result: 'Result') -> list[str]:
     from components.evaluate.results import describe, read_verdicts
 
     lines = []
-    for branch in result.record.branches if result.record else ():
+    for branch in result.record.branches:
         for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
             if not verdict.passed:
                 lines.append(f'Refused: {branch.task} {describe(verdict)}')

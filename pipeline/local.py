@@ -46,11 +46,11 @@ class Result:
 
     Attributes:
         entry: the run as it stands in the history.
-        record: everything that is known of it; None where nothing had changed.
+        record: everything that is known of it.
     """
 
     entry: history.Entry
-    record: RunRecord | None
+    record: RunRecord
 
 
 @contextmanager
