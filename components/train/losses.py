@@ -41,6 +41,6 @@ def _known_difference(
     truth: keras.KerasTensor, prediction: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     known = ops.logical_not(ops.isnan(truth))
-    # The truth is replaced before the subtraction: a NaN that is masked after it still has a NaN gradient.
+    # Replaced on both sides before the subtraction, so that no NaN comes near the gradient.
     difference = ops.where(known, truth, 0.0) - ops.where(known, prediction, 0.0)
     return ops.cast(known, 'float32'), difference
