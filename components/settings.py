@@ -49,7 +49,7 @@ class IngestSettings:
     maximum_image_pixels: int = 16_000_000
 
     def __post_init__(self):
-        _demand(0 < self.evaluation_percent < 100, 'evaluation_percent lies between 1 and 99')
+        _demand(0 <= self.evaluation_percent <= 100, 'evaluation_percent lies between 0 and 100')
         _demand(0 <= self.maximum_reject_share <= 1, 'maximum_reject_share lies between 0 and 1')
         _demand(self.limit >= 0, 'limit is 0 (all rows) or more')
 
