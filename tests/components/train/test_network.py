@@ -57,5 +57,5 @@ def test_stages_widen_and_halve_as_the_settings_say():
 
 
 def test_widths_without_their_blocks_are_refused():
-    with pytest.raises(ValueError, match='shorter'):
+    with pytest.raises(ValueError, match='widths and blocks'):
         expression_network(dataclasses.replace(TINY, widths=(4, 8, 16)))
