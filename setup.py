@@ -21,11 +21,11 @@ RUNTIME = [
     'dacite>=1.8,<2',  # YAML mappings into typed dataclasses
     'PyYAML>=6,<7',
     'jinja2>=3.1,<4',  # the run's report
-    'filelock>=3.12,<4',  # one run at a time on one store
-    'opencv-python-headless>=4.9,<4.11',  # draws the built-in faces
-    'pillow>=10,<12',  # reads the header of an image before it is decoded; encodes PNG
-    'matplotlib>=3.8,<4',  # the figures of the report, as SVG
-    'scikit-learn>=1.4,<2',  # the classification table of the report
+    'filelock>=3.12,<4',  # one run at a time on one store, one push on one folder
+    'opencv-python-headless>=4.9,<4.11',  # draws the built-in faces, encodes PNG
+    'pillow>=10,<12',  # reads the header of an image before it is decoded
+    'matplotlib>=3.8,<4',  # the ticks of the report's axes
+    'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
 ]
 
 DEVELOPMENT = [

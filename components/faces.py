@@ -83,6 +83,8 @@ KEYPOINTS_OUTPUT: Final = 'keypoints'  # [batch, 15, 2], in pixels of the image 
 EXPRESSION_MODEL: Final = 'expression'
 KEYPOINT_MODEL: Final = 'keypoints'
 JOINT_MODEL: Final = 'faces'
+SERVED_VERSION: Final = 'served_version'  # property of a baseline; 0 where nothing is served
+TASKS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL)
 MODELS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL, JOINT_MODEL)
 
 

@@ -26,7 +26,7 @@ from components.settings import (
 )
 
 CONFIGS: Final = Path(__file__).parent / 'configs'
-TASKS: Final = (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)
+TASKS = faces.TASKS
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def create_pipeline(config: Config, world: dict[str, Surroundings], overrides: t
 
 def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str, ...]) -> Branch:
     """From one dataset to one evaluated network."""
-    settings: dict = {'train': of(config.train, task), 'validate': of(config.validate, task)}
+    training_settings = of(config.train, task)
 
     # CSV files or class folders become Examples; what cannot be read is set aside.
     ingest = FaceExampleGen(task, of(config.ingest, task), world.data).with_id(f'FaceExampleGen-{task}')
@@ -91,7 +91,7 @@ def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str
         examples=examples,
         statistics=statistics.outputs['statistics'],
         anomalies=anomalies.outputs['anomalies'],
-        settings=settings['validate'],
+        settings=of(config.validate, task),
         data=world.dataset,
         accepted_folder=accepted_folder(config, task),
         previous=world.accepted,
@@ -99,7 +99,7 @@ def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str
     ).with_id(f'DataGate-{task}')
 
     # Decoding, resizing and normalising, as one graph for training and serving.
-    preprocessing = transform(task, examples, schema.outputs['schema'], settings['train']).with_id(f'Transform-{task}')
+    preprocessing = transform(task, examples, schema.outputs['schema'], training_settings).with_id(f'Transform-{task}')
     preprocessing.add_upstream_node(gate)
 
     # The residual network.
@@ -107,7 +107,7 @@ def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str
         task,
         examples,
         preprocessing.outputs['transform_graph'],
-        settings['train'],
+        training_settings,
         config.seed,
         str(config.store / 'checkpoints'),
     ).with_id(f'Trainer-{task}')

@@ -23,7 +23,7 @@ from components.train.fit import PREDICTIONS
 
 FILE_NAME: Final = 'check.json'
 WARMUP: Final = 'warmup.tfrecord'
-TASKS: Final = (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)
+TASKS = faces.TASKS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from components import faces
 from components.evaluate.config import eval_config
 from components.settings import EvaluateSettings, from_json
 
-SERVED_VERSION = 'served_version'
+SERVED_VERSION = faces.SERVED_VERSION
 
 
 class Executor(evaluator_executor.Executor):

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from components.check.component import read_check
+from components.check.component import WARMUP, read_check
 from components.evaluate.results import is_blessed, read_figures
 from components.push import versions
 from components.settings import PushSettings, from_json, to_json
@@ -57,7 +57,7 @@ class Executor(base_executor.BaseExecutor):
                 Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict['model']))),
                 folder,
                 self._provenance(input_dict, exec_properties),
-                check / 'warmup.tfrecord',
+                check / WARMUP,
                 from_json(PushSettings, exec_properties['settings']).keep,
             )
         pushed = artifact_utils.get_single_instance(output_dict['pushed'])

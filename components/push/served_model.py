@@ -9,10 +9,11 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
+from components import faces
 from components.push import versions
 from components.source import fingerprint
 
-SERVED_VERSION = 'served_version'
+SERVED_VERSION = faces.SERVED_VERSION
 
 
 class ServedModelSpec(component_spec.ComponentSpec):

@@ -16,7 +16,7 @@ from components.push.component import git_commit
 from components.report.record import Branch, Check, Pushed, RunRecord, Step
 from components.settings import EvaluateSettings
 
-TASKS = (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)
+TASKS = faces.TASKS
 FOLDERS = [field.name for field in fields(Branch) if field.name not in ('task', 'settings')]
 
 
