@@ -42,9 +42,11 @@ format: .venv/ready ## Rewrite the code in the house style.
 setup: .venv/ready ## Make the environment in .venv, from the lock.
 
 .PHONY: lock
-lock: $(UV) ## Resolve the dependencies of setup.py anew.
+lock: $(UV) ## Resolve the dependencies of setup.py anew: for development, and without its tools for the image.
 	@$(UV) pip compile setup.py --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--no-annotate --no-header --quiet --upgrade --output-file requirements/development.lock
+	@$(UV) pip compile setup.py --constraints requirements/development.lock --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements/runtime.lock
 
 .PHONY: clean
 clean: ## Remove the environment; runs and served models stay.

@@ -26,6 +26,7 @@ RUNTIME = [
     'pillow>=10,<12',  # reads the header of an image before it is decoded
     'matplotlib>=3.8,<4',  # the ticks of the report's axes
     'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
+    'APScheduler>=3.10,<4',  # scheduled runs on one machine
 ]
 
 DEVELOPMENT = [
@@ -35,6 +36,10 @@ DEVELOPMENT = [
     'ruff>=0.8,<1',
     'mypy>=1.13,<2',
     'types-PyYAML',
+    'moto[s3]>=5,<6',  # the object store behind the tests that run a compiled pipeline as Kubeflow's launcher does
+    'flask>=3,<4',  # serves moto
+    'flask-cors>=5',  # likewise
+    'docker>=7,<8',  # kfp.local.DockerRunner, of `make test-kubeflow`
 ]
 
 setup(
