@@ -16,6 +16,7 @@ from rich.table import Table
 from components.errors import StepError
 from pipeline import config as configuration
 from pipeline import history
+from pipeline.options import Group, config_options
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,36 +26,6 @@ if TYPE_CHECKING:
 
 REFUSED, STOPPED, INTERRUPTED = 3, 4, 130
 EXIT: Final = {'pushed': 0, 'unchanged': 0, 'refused': REFUSED, 'stopped': STOPPED, 'interrupted': INTERRUPTED}
-
-
-class Group(click.Group):
-    """Ends every error that a person can mend in one line."""
-
-    def invoke(self, context: click.Context):
-        try:
-            return super().invoke(context)
-        except StepError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            # Without a file's name it is none of the user's doing; click itself ends a broken pipe.
-            if error.filename is None:
-                raise
-            message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
-            raise click.ClickException(message) from error
-
-
-def config_options(command):
-    """The options that name a configuration."""
-    command = click.option(
-        '--set',
-        'overrides',
-        multiple=True,
-        metavar='KEY=VALUE',
-        help='Override a value, e.g. train.expression.epochs=5.',
-    )(command)
-    return click.option(
-        '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
-    )(command)
 
 
 @click.group(cls=Group, context_settings={'help_option_names': ['-h', '--help']})

@@ -1,0 +1,35 @@
+"""What the commands share: the options that name a configuration, and how an error ends."""
+
+import click
+
+from components.errors import StepError
+
+
+class Group(click.Group):
+    """Ends every error that a person can mend in one line."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except StepError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            # Without a file's name it is none of the user's doing; click itself ends a broken pipe.
+            if error.filename is None:
+                raise
+            message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
+            raise click.ClickException(message) from error
+
+
+def config_options(command):
+    """The options that name a configuration."""
+    command = click.option(
+        '--set',
+        'overrides',
+        multiple=True,
+        metavar='KEY=VALUE',
+        help='Override a value, e.g. train.expression.epochs=5.',
+    )(command)
+    return click.option(
+        '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
+    )(command)
