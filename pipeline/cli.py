@@ -37,8 +37,9 @@ def main() -> None:
 @main.command()
 @config_options
 @click.option('--override', 'gates', multiple=True, metavar='GATE', help='A data gate that does not stop this run.')
+@click.option('--retrain', is_flag=True, help='Train although nothing has changed.')
 @click.option('--verbose', is_flag=True, help='Show the log of TFX and TensorFlow too.')
-def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], verbose: bool) -> None:
+def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: bool, verbose: bool) -> None:
     """Run the pipeline: from the data to pushed models.
 
     Ends with status 0 when every model was pushed or nothing had changed, 3 when a model was refused, 4 when the data
@@ -60,7 +61,8 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], verbose: 
     with local.exclusive(settings):
         _draw_built_in_faces(settings, console)
         with console.status('Looking at the data …') as status:
-            result = local.run(settings, run_id, tuple(sorted(set(gates))), partial(_show_step, console, status))
+            watch = partial(_show_step, console, status)
+            result = local.run(settings, run_id, tuple(sorted(set(gates))), watch, retrain)
     _conclude(result, console)
     sys.exit(EXIT.get(result.entry.state, 1))
 

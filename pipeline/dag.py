@@ -1,33 +1,29 @@
 """The graph, read top to bottom: two branches, one join."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from tfx import types
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
-import schemas
 from components import faces
 from components.check.component import ServingCheck
 from components.evaluate.component import FaceEvaluator
 from components.ingest.component import FaceExampleGen
 from components.joint.component import JointModel
-from components.push import versions
 from components.push.component import Pusher
 from components.push.served_model import ServedModel
 from components.report.component import RunReport
 from components.train.component import trainer
 from components.transform.component import transform
-from components.validate.component import DataGate
-from pipeline.config import TASKS, Config, of, to_yaml
-from pipeline.world import Surroundings, accepted_folder
-
-SCHEMAS = Path(next(iter(schemas.__path__)))
+from components.validate.data_check import DataCheck
+from components.validate.data_gate import DataGate
+from components.validate.packaged_schema import PackagedSchema
+from pipeline.config import TASKS, Config
+from pipeline.world import World, accepted_folder
 
 
 @dataclass(frozen=True)
@@ -38,44 +34,45 @@ class Branch:
     channels: dict[str, types.BaseChannel]
 
 
-def create_pipeline(config: Config, world: dict[str, Surroundings], overrides: tuple[str, ...] = ()) -> Pipeline:
+def create_pipeline(config: Config, world: World, first: tuple[BaseComponent, ...] = ()) -> Pipeline:
     """The whole pipeline, for either runner.
 
     Args:
-        config: its settings.
-        world: what `pipeline.world.survey` saw, by task.
-        overrides: data gates that do not stop this run.
+        config: where its folders are, and the flags of Beam; the steps' settings come with the world.
+        world: what `pipeline.world.survey` saw, or what the tasks in `first` will tell of it.
+        first: tasks before the branches.
     """
-    branches = {task: _branch(task, config, world[task], overrides) for task in TASKS}
+    branches = {task: _branch(task, config, world) for task in TASKS}
     joined, results = _join(config, branches, world)
 
     # One self-contained page about the whole run, pass or refusal.
     report = RunReport(
         channels={f'{task}_{name}': channel for task in TASKS for name, channel in branches[task].channels.items()}
         | results,
-        configuration=to_yaml(config),
+        configuration=world.configuration,
         store=str(config.metadata),
-        overrides=overrides,
+        overrides=world.overrides,
     )
+    steps = [step for branch in branches.values() for step in branch.steps]
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(config.store / 'artifacts'),
-        components=[step for branch in branches.values() for step in branch.steps] + joined + [report],
+        components=[*first, *steps, *joined, report],
         enable_cache=True,
         beam_pipeline_args=list(config.beam),
     )
 
 
-def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str, ...]) -> Branch:
+def _branch(task: str, config: Config, world: World) -> Branch:
     """From one dataset to one evaluated network."""
-    training_settings = of(config.train, task)
+    seen = world.tasks[task]
 
     # CSV files or class folders become Examples; what cannot be read is set aside.
-    ingest = FaceExampleGen(task, of(config.ingest, task), world.data).with_id(f'FaceExampleGen-{task}')
+    ingest = FaceExampleGen(task, seen.ingest, seen.data).with_id(f'FaceExampleGen-{task}')
     examples = ingest.outputs['examples']
 
     # The curated schema, the statistics of each split, and where the two disagree.
-    schema = ImportSchemaGen(str(SCHEMAS / f'{task}.pbtxt')).with_id(f'ImportSchemaGen-{task}')
+    schema = PackagedSchema(task).with_id(f'ImportSchemaGen-{task}')
     statistics = StatisticsGen(
         examples=examples,
         schema=schema.outputs['schema'],
@@ -85,52 +82,52 @@ def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str
         f'ExampleValidator-{task}'
     )
 
-    # Stops the run on broken data, leaks and drift.
-    gate = DataGate(
+    # Broken data, leaks and drift are written down, and stop the run.
+    check = DataCheck(
         task,
         examples=examples,
         statistics=statistics.outputs['statistics'],
         anomalies=anomalies.outputs['anomalies'],
-        settings=of(config.validate, task),
-        data=world.dataset,
+        settings=seen.validate,
+        data=seen.dataset,
         accepted_folder=accepted_folder(config, task),
-        previous=world.accepted,
-        overrides=overrides,
+        previous=seen.accepted,
+        overrides=world.overrides,
+    ).with_id(f'DataCheck-{task}')
+    gate = DataGate(
+        task,
+        verdict=check.outputs['verdict'],
+        statistics=statistics.outputs['statistics'],
+        data=seen.dataset,
+        accepted_folder=accepted_folder(config, task),
     ).with_id(f'DataGate-{task}')
 
     # Decoding, resizing and normalising, as one graph for training and serving.
-    preprocessing = transform(task, examples, schema.outputs['schema'], training_settings).with_id(f'Transform-{task}')
+    preprocessing = transform(task, examples, schema.outputs['schema'], seen.transform).with_id(f'Transform-{task}')
     preprocessing.add_upstream_node(gate)
 
     # The residual network.
-    training = trainer(
-        task,
-        examples,
-        preprocessing.outputs['transform_graph'],
-        training_settings,
-        config.seed,
-        str(config.store / 'checkpoints'),
-    ).with_id(f'Trainer-{task}')
+    training = trainer(task, examples, preprocessing.outputs['transform_graph'], seen.train).with_id(f'Trainer-{task}')
 
     # What is served now is the baseline to beat.
-    served = ServedModel(str(config.serving_folder(task)), world.candidate, world.baseline).with_id(
-        f'ServedModel-{task}'
-    )
+    served = ServedModel(
+        str(config.serving_folder(task)), training.outputs['model'], seen.candidate, seen.baseline
+    ).with_id(f'ServedModel-{task}')
     evaluation = FaceEvaluator(
         task,
         examples=examples,
         model=training.outputs['model'],
         baseline=served.outputs['model'],
-        settings=of(config.evaluate, task),
+        settings=seen.evaluate,
     ).with_id(f'Evaluator-{task}')
 
-    steps = [ingest, schema, statistics, anomalies, gate, preprocessing, training, served, evaluation]
+    steps = [ingest, schema, statistics, anomalies, check, gate, preprocessing, training, served, evaluation]
     channels = {
         'examples': examples,
         'rejects': ingest.outputs['rejects'],
         'statistics': statistics.outputs['statistics'],
         'anomalies': anomalies.outputs['anomalies'],
-        'verdict': gate.outputs['verdict'],
+        'verdict': check.outputs['verdict'],
         'model': training.outputs['model'],
         'model_run': training.outputs['model_run'],
         'served': served.outputs['model'],
@@ -141,7 +138,7 @@ def _branch(task: str, config: Config, world: Surroundings, overrides: tuple[str
 
 
 def _join(
-    config: Config, branches: dict[str, Branch], world: dict[str, Surroundings]
+    config: Config, branches: dict[str, Branch], world: World
 ) -> tuple[list[BaseComponent], dict[str, types.BaseChannel]]:
     """From two evaluated networks to three served models."""
 
@@ -162,25 +159,25 @@ def _join(
             model,
             examples={task: branches[task].channels['examples'] for task in tasks},
             runs={task: branches[task].channels['model_run'] for task in tasks},
-            settings=config.check,
+            settings=world.check,
         ).with_id(f'ServingCheck-{name}')
 
         # The serving folder, whole or not at all.
-        folder = config.serving_folder(name)
         judged = (
             {}
             if name == faces.JOINT_MODEL
             else {key: branches[name].channels[key] for key in ('blessing', 'evaluation')}
         )
+        destination = world.destinations[name]
         push = Pusher(
             name,
             model=model,
             check=check.outputs['check'],
-            folder=str(folder),
-            settings=config.push,
-            candidate='-'.join(world[task].candidate for task in tasks),
-            data='-'.join(world[task].data for task in tasks),
-            identity=versions.identity(folder),
+            folder=str(config.serving_folder(name)),
+            settings=world.push,
+            candidate=destination.candidate,
+            data=destination.data,
+            identity=destination.identity,
             **judged,
         ).with_id(f'Pusher-{name}')
         steps += [check, push]

@@ -28,7 +28,7 @@ from components.report.ledger import Ledger, read_ledger
 from components.report.metrics import kpis
 from components.report.record import RunRecord, Step
 from components.report.render import render
-from components.validate.findings import DataRefusedError, write_findings
+from components.validate.findings import DataRefusedError
 from pipeline import history
 from pipeline.config import TASKS, Config, of, to_yaml
 from pipeline.dag import create_pipeline
@@ -75,7 +75,7 @@ def exclusive(config: Config) -> Iterator[None]:
         lock.release()
 
 
-def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch) -> Result:
+def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, retrain: bool = False) -> Result:
     """Runs the pipeline; ends in a result whatever becomes of it.
 
     Args:
@@ -83,6 +83,7 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch) -
         run_id: a name for this run, new in its history.
         overrides: data gates that do not stop it.
         watch: is told of every node.
+        retrain: trains although nothing has changed.
 
     Raises:
         StepError: the run could not begin.
@@ -99,7 +100,7 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch) -
     nodes: list[str] = []
     ending: dict[str, Any] | None = None
     try:
-        graph = create_pipeline(config, survey(config), overrides)
+        graph = create_pipeline(config, survey(config, overrides, run_id if retrain else ''))
         nodes = [component.id for component in graph.components]
         unchanged = execute(graph, config.metadata, run_id, watch)
     except KeyboardInterrupt:
@@ -163,7 +164,6 @@ def _ending(error: Exception, folder: Path) -> dict[str, Any]:
     """What the report can say of a run that an error ended."""
     message = str(error)
     if isinstance(error, DataRefusedError):
-        write_findings(folder / 'verdict', error.findings)
         return {'state': 'stopped', 'message': message}
     if isinstance(error, RejectShareError):
         return {
@@ -194,17 +194,13 @@ def _conclude(
     started = datetime.datetime.fromisoformat(entry.started)
     known = config.metadata.exists()
     ledger = read_ledger(config.metadata, entry.run) if known else Ledger(started, (), {})
-    folders = _folders(ledger)
-    failed = next((step.node for step in ledger.steps if step.state == 'failed'), '')
-    if (folder / 'verdict').exists():
-        folders[f'{failed.rpartition("-")[2]}_verdict'] = folder / 'verdict'
     begun = {step.node for step in ledger.steps}
     record = assemble(
         run=entry.run,
         pipeline=config.name,
         started=started,
         steps=ledger.steps + tuple(Step(node, 'not run') for node in nodes if node not in begun),
-        folders=folders,
+        folders=_folders(ledger),
         settings={task: of(config.evaluate, task) for task in TASKS},
         overrides=overrides,
         configuration=to_yaml(config),

@@ -1,19 +1,26 @@
-"""What a run finds outside its graph: the data's state, and what is served and was accepted before.
+"""What a run finds outside its graph: the data's state, what is served, what was accepted before, and the settings.
 
-The values go into the steps' execution properties, so that the cache follows the world: a step runs again when what it
-reads has changed, and only then.
+All of it is text that goes into the steps' execution properties, so that the cache follows the world: a step runs again
+when what it reads has changed, and only then. On one machine the runner looks before it builds the graph; on Kubeflow
+the graph's first task does (`pipeline.kubeflow.survey`).
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
 
+from components import faces
+from components.evaluate.config import eval_config
 from components.ingest.sources import resolve
+from components.properties import Text
 from components.push import versions
 from components.settings import to_json
 from components.source import fingerprint
+from components.train import component as training
+from components.transform import component as transformation
 from components.validate import accepted
-from pipeline.config import TASKS, Config, of
+from components.validate.findings import check_overrides
+from pipeline.config import TASKS, Config, of, to_yaml
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Surroundings:
     """Of one task.
 
     Attributes:
+        ingest, validate, transform, train, evaluate: what these steps are told, as JSON.
         data: fingerprint of the files.
         dataset: name of this state of the data as it is ingested, under which its statistics are accepted.
         candidate: fingerprint of the data, settings and code from which the model is made.
@@ -28,39 +36,111 @@ class Surroundings:
         accepted: the dataset whose statistics these are compared with, or an empty text.
     """
 
-    data: str
-    dataset: str
-    candidate: str
-    baseline: str
-    accepted: str
+    ingest: Text
+    validate: Text
+    transform: Text
+    train: Text
+    evaluate: Text
+    data: Text
+    dataset: Text
+    candidate: Text
+    baseline: Text
+    accepted: Text
 
 
-def survey(config: Config) -> dict[str, Surroundings]:
-    """Looks at the data and the folders of a run, by task.
+@dataclass(frozen=True)
+class Destination:
+    """Of one served model.
+
+    Attributes:
+        candidate, data: fingerprints that go into its provenance.
+        identity: of the serving folder, so that what was lost is pushed again.
+    """
+
+    candidate: Text
+    data: Text
+    identity: Text
+
+
+@dataclass(frozen=True)
+class World:
+    """Of the whole pipeline.
+
+    Attributes:
+        tasks: by task.
+        destinations: by model.
+        check, push: what ServingCheck and Pusher are told, as JSON.
+        overrides: data gates that do not stop this run, separated by blanks.
+        configuration: the whole configuration, as YAML.
+    """
+
+    tasks: dict[str, Surroundings]
+    destinations: dict[str, Destination]
+    check: Text
+    push: Text
+    overrides: Text
+    configuration: Text
+
+
+def survey(config: Config, overrides: tuple[str, ...] = (), retrain: str = '') -> World:
+    """Looks at the data and the folders of a run.
+
+    Args:
+        config: the pipeline.
+        overrides: data gates that do not stop this run.
+        retrain: a new text trains anew although nothing else has changed.
 
     Raises:
-        StepError: data are missing, or a served version is damaged.
+        StepError: data are missing, a served version is damaged, or a gate or a figure is not known.
     """
-    return {task: _survey(config, task) for task in TASKS}
+    check_overrides(overrides)
+    tasks = {task: _look(config, task, retrain) for task in TASKS}
+    return World(
+        tasks=tasks,
+        destinations={model: _destination(config, model, tasks) for model in faces.MODELS},
+        check=to_json(config.check),
+        push=to_json(config.push),
+        overrides=' '.join(sorted(set(overrides))),
+        configuration=to_yaml(config),
+    )
 
 
 def accepted_folder(config: Config, task: str) -> str:
     return str(config.store / 'accepted' / task)
 
 
-def _survey(config: Config, task: str) -> Surroundings:
+def _look(config: Config, task: str, retrain: str) -> Surroundings:
+    settings = of(config.train, task)
+    # A wrong gate is told before the run, and not after the training.
+    eval_config(task, of(config.evaluate, task))
+    ingest = to_json(of(config.ingest, task))
+    train = training.configuration(settings, config.seed, str(config.store / 'checkpoints'), retrain)
     data = resolve(of(config.ingest, task)).fingerprint
-    dataset = _hash(data, to_json(of(config.ingest, task)), fingerprint('ingest'))
-    candidate = _hash(dataset, to_json(of(config.train, task)), config.seed, fingerprint('transform', 'train'))
+    dataset = _hash(data, ingest, fingerprint('ingest'))
+    candidate = _hash(dataset, to_json(settings), config.seed, fingerprint('transform', 'train'), retrain)
     folder = config.serving_folder(task)
     version = versions.baseline(folder, candidate)
     previous = accepted.previous(config.store / 'accepted' / task, dataset)
     return Surroundings(
+        ingest=ingest,
+        validate=to_json(of(config.validate, task)),
+        transform=transformation.configuration(settings),
+        train=train,
+        evaluate=to_json(of(config.evaluate, task)),
         data=data,
         dataset=dataset,
         candidate=candidate,
         baseline='' if version is None else versions.provenance(folder, version).candidate,
         accepted=previous.name if previous else '',
+    )
+
+
+def _destination(config: Config, model: str, tasks: dict[str, Surroundings]) -> Destination:
+    parts = [tasks[task] for task in TASKS if model in (task, faces.JOINT_MODEL)]
+    return Destination(
+        candidate='-'.join(str(part.candidate) for part in parts),
+        data='-'.join(str(part.data) for part in parts),
+        identity=versions.identity(config.serving_folder(model)),
     )
 
 

@@ -17,7 +17,8 @@ from components.check import compare
 from components.check.questions import Questions, read_questions
 from components.check.warmup import write_warmup
 from components.joint.component import CANDIDATE, PARTS, read_parts
-from components.settings import CheckSettings, from_json, to_json
+from components.properties import Text
+from components.settings import CheckSettings, from_json
 from components.source import fingerprint
 from components.train.fit import PREDICTIONS
 
@@ -92,7 +93,7 @@ class ServingCheck(base_component.BaseComponent):
         model: channel of the candidate.
         examples, runs: channels by task of the Examples and of the trainers' runs, from which the questions and the
             expected answers come.
-        settings: tolerance, latency and time-out.
+        settings: tolerance, latency and time-out, a CheckSettings as JSON.
     """
 
     SPEC_CLASS = ServingCheckSpec
@@ -104,12 +105,12 @@ class ServingCheck(base_component.BaseComponent):
         model: types.BaseChannel,
         examples: dict[str, types.BaseChannel],
         runs: dict[str, types.BaseChannel],
-        settings: CheckSettings,
+        settings: Text,
     ):
         super().__init__(
             ServingCheckSpec(
                 name=name,
-                settings=to_json(settings),
+                settings=settings,
                 code=fingerprint('check'),
                 model=model,
                 check=types.Channel(type=standard_artifacts.InfraBlessing),

@@ -7,9 +7,8 @@ from tfx.types import standard_artifacts
 from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.evaluate.config import eval_config
 from components.evaluate.executor import Executor
-from components.settings import EvaluateSettings, to_json
+from components.properties import Text
 from components.source import fingerprint
 
 
@@ -44,7 +43,7 @@ class FaceEvaluator(BaseBeamComponent):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         baseline: types.BaseChannel,
-        settings: EvaluateSettings,
+        settings: Text,
     ):
         """Constructs the step.
 
@@ -53,16 +52,12 @@ class FaceEvaluator(BaseBeamComponent):
             examples: Examples with an eval split.
             model: the candidate.
             baseline: what is served now, a Model whose custom property `served_version` is 0 when nothing is.
-            settings: gates, slices and batch size.
-
-        Raises:
-            StepError: the settings name an unknown figure or slice, or no gate.
+            settings: gates, slices and batch size, an EvaluateSettings as JSON.
         """
-        eval_config(task, settings)  # so that a wrong gate is told before the run and not after the training
         super().__init__(
             FaceEvaluatorSpec(
                 task=task,
-                settings=to_json(settings),
+                settings=settings,
                 code=fingerprint('evaluate'),
                 examples=examples,
                 model=model,

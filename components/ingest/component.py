@@ -5,10 +5,9 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components import settings as settings_module
 from components.ingest import executor
 from components.ingest.artifacts import Rejects
-from components.settings import IngestSettings
+from components.properties import Text
 from components.source import fingerprint
 
 
@@ -33,19 +32,19 @@ class FaceExampleGen(base_beam_component.BaseBeamComponent):
 
     Args:
         task: `faces.EXPRESSION_MODEL` or `faces.KEYPOINT_MODEL`.
-        settings: which files, and how they are read and split.
+        settings: which files, and how they are read and split, an IngestSettings as JSON.
         data: fingerprint of the files, from `sources.resolve`, so that changed data are read anew and not taken from
-            the cache. It may be empty where the step is never cached.
+            the cache.
     """
 
     SPEC_CLASS = FaceExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, task: str, settings: IngestSettings, data: str = ''):
+    def __init__(self, task: str, settings: Text, data: Text = ''):
         super().__init__(
             FaceExampleGenSpec(
                 task=task,
-                settings=settings_module.to_json(settings),
+                settings=settings,
                 code=fingerprint('ingest'),
                 data=data,
                 examples=types.Channel(type=standard_artifacts.Examples),

@@ -16,6 +16,7 @@ from components.push.served_model import SERVED_VERSION
 from components.source import fingerprint
 
 PARTS: Final = 'parts.json'
+MADE_OF: Final = 'made_of'  # property: the models that were joined, and the code that joined them
 CANDIDATE, SERVED, MISSING = 'candidate', 'served', 'missing'
 
 _MODEL, _BLESSING = standard_artifacts.Model, standard_artifacts.ModelBlessing
@@ -43,10 +44,14 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        output = Path(artifact_utils.get_single_uri(output_dict['model']))
+        model = artifact_utils.get_single_instance(output_dict['model'])
+        output = Path(model.uri)
         parts = {task: _choose(task, input_dict) for task in (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)}
         origins = {task: origin for task, (origin, _) in parts.items()}
         (output / PARTS).write_text(json.dumps(origins), encoding='utf-8')
+        model.set_string_custom_property(
+            MADE_OF, ' '.join([*(folder for _, folder in parts.values()), exec_properties['code']])
+        )
         # With nothing new the served joint model stays; with a part missing there is none.
         if CANDIDATE in origins.values() and MISSING not in origins.values():
             folders = {task: Path(path_utils.serving_model_path(folder)) for task, (_, folder) in parts.items()}

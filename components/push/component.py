@@ -13,8 +13,10 @@ from tfx.utils import path_utils
 
 from components.check.component import WARMUP, read_check
 from components.evaluate.results import is_blessed, read_figures
+from components.joint.component import MADE_OF
+from components.properties import Text
 from components.push import versions
-from components.settings import PushSettings, from_json, to_json
+from components.settings import PushSettings, from_json
 from components.source import ROOT, fingerprint
 
 FILE_NAME: Final = 'pushed.json'
@@ -74,11 +76,13 @@ class Executor(base_executor.BaseExecutor):
     def _provenance(
         self, inputs: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
     ) -> versions.Provenance:
+        model = artifact_utils.get_single_instance(inputs['model'])
         evaluations = inputs.get('evaluation') or []
         return versions.Provenance(
             model=exec_properties['name'],
             candidate=exec_properties['candidate'],
-            artifact=artifact_utils.get_single_uri(inputs['model']),
+            artifact=model.uri,
+            made_of=model.get_custom_property(MADE_OF) or '',
             run=self._context.pipeline_run_id or '' if self._context else '',
             commit=git_commit(),
             data=exec_properties['data'],
@@ -102,7 +106,7 @@ class Pusher(base_component.BaseComponent):
         model, check: channels of the candidate and of its ServingCheck.
         blessing, evaluation: channels of the Evaluator; the joint model has none of its own.
         folder: the model's serving folder.
-        settings: how many versions are kept.
+        settings: how many versions are kept, a PushSettings as JSON.
         candidate, data: fingerprints that go into the provenance.
         identity: `versions.identity` of the folder; part of the cache key alone.
     """
@@ -116,10 +120,10 @@ class Pusher(base_component.BaseComponent):
         model: types.BaseChannel,
         check: types.BaseChannel,
         folder: str,
-        settings: PushSettings,
-        candidate: str,
-        data: str,
-        identity: str = '',
+        settings: Text,
+        candidate: Text,
+        data: Text,
+        identity: Text = '',
         blessing: types.BaseChannel | None = None,
         evaluation: types.BaseChannel | None = None,
     ):
@@ -131,7 +135,7 @@ class Pusher(base_component.BaseComponent):
                 blessing=blessing,
                 evaluation=evaluation,
                 folder=folder,
-                settings=to_json(settings),
+                settings=settings,
                 candidate=candidate,
                 data=data,
                 identity=identity,

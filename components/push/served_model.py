@@ -10,6 +10,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
 from components import faces
+from components.properties import Text
 from components.push import versions
 from components.source import fingerprint
 
@@ -23,7 +24,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
         'baseline': component_spec.ExecutionParameter(type=str),
         'code': component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict = {}
+    INPUTS = {'candidate_model': component_spec.ChannelParameter(type=standard_artifacts.Model)}
     OUTPUTS = {'model': component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
 
@@ -38,7 +39,8 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         model = artifact_utils.get_single_instance(output_dict['model'])
         folder = Path(exec_properties['folder'])
-        version = versions.baseline(folder, exec_properties['candidate'])
+        artifact = artifact_utils.get_single_uri(input_dict['candidate_model'])
+        version = versions.baseline(folder, exec_properties['candidate'], artifact)
         model.set_int_custom_property(SERVED_VERSION, version or 0)
         if version is None:
             # Object stores keep no empty folders.
@@ -54,20 +56,22 @@ class ServedModel(base_component.BaseComponent):
 
     Args:
         folder: the model's serving folder.
-        candidate: fingerprint of the model that this run trains; it is not its own baseline.
+        model: channel of the model that this run trains; it is not its own baseline.
+        candidate: the fingerprint of that model.
         baseline: a text that changes with the served model; part of the cache key alone.
     """
 
     SPEC_CLASS = ServedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, folder: str, candidate: str, baseline: str = ''):
+    def __init__(self, folder: str, model: types.BaseChannel, candidate: Text, baseline: Text = ''):
         super().__init__(
             ServedModelSpec(
                 folder=folder,
                 candidate=candidate,
                 baseline=baseline,
                 code=fingerprint('push'),
+                candidate_model=model,
                 model=types.Channel(type=standard_artifacts.Model),
             )
         )

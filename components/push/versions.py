@@ -34,6 +34,7 @@ class Provenance:
         data: fingerprint of the data.
         created: when it was pushed, ISO 8601 with time zone.
         kpis: its figures on the eval split.
+        made_of: of the joint model, the models that were joined and the code that joined them.
         rollback_of: the version of which this one is a copy, when a rollback made it.
     """
 
@@ -45,6 +46,7 @@ class Provenance:
     data: str
     created: str
     kpis: dict[str, float] = field(default_factory=dict)
+    made_of: str = ''
     rollback_of: int | None = None
 
 
@@ -70,12 +72,22 @@ def provenance(folder: Path, version: int) -> Provenance:
         ) from error
 
 
-def baseline(folder: Path, candidate: str) -> int | None:
+def baseline(folder: Path, candidate: str, artifact: str | None = None) -> int | None:
     """The version that a candidate has to beat: the newest that is not the candidate itself.
 
     When a run is repeated, its own model is already served; what it had to beat stays the same, and so does its result.
+
+    Args:
+        folder: the model's serving folder.
+        candidate: its fingerprint.
+        artifact: the Model artifact, where it is known: one that was trained anew from the same is not the served one.
     """
-    others = [version for version in versions(folder) if provenance(folder, version).candidate != candidate]
+    others = [
+        version
+        for version in versions(folder)
+        for facts in [provenance(folder, version)]
+        if facts.candidate != candidate or artifact not in (None, facts.artifact)
+    ]
     return max(others, default=None)
 
 
@@ -99,12 +111,13 @@ def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | N
         keep: versions that stay, this one included.
 
     Returns:
-        The new version; the served one where that is this very artifact, pushed by a run that was killed afterwards.
+        The new version; the served one where that is this very artifact, pushed by a run that was killed afterwards,
+        or is made of the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / '.lock'):
         current = served(folder)
-        if current is not None and provenance(folder, current).artifact == facts.artifact:
+        if current is not None and _is_the_same(provenance(folder, current), facts):
             return current
         staged = Path(tempfile.mkdtemp(prefix='.staged-', dir=folder))
         shutil.copytree(saved_model, staged, dirs_exist_ok=True)
@@ -141,6 +154,10 @@ def rollback(folder: Path, version: int | None, created: str) -> tuple[int, int]
         raise StepError(f'{folder} holds no version {wanted}: choose one of {", ".join(map(str, present))}.')
     facts = dataclasses.replace(provenance(folder, wanted), created=created, rollback_of=wanted)
     return wanted, publish(folder / str(wanted), folder, facts, None, len(present) + 1)
+
+
+def _is_the_same(served: Provenance, facts: Provenance) -> bool:
+    return served.artifact == facts.artifact or served.made_of == facts.made_of != ''
 
 
 def _prune(folder: Path, keep: int) -> None:

@@ -12,6 +12,7 @@ from tfx.types import artifact, artifact_utils, component_spec, standard_artifac
 
 from components import faces
 from components.ingest.artifacts import Rejects
+from components.properties import Text
 from components.report.assemble import TASKS, assemble
 from components.report.ledger import Ledger, read_ledger
 from components.report.render import render
@@ -98,19 +99,17 @@ class RunReport(base_component.BaseComponent):
         channels: by `<task or model>_<output>`, as `assemble` names them.
         configuration: of the pipeline, as YAML.
         store: ML Metadata's SQLite file, or an empty text where there is none.
-        overrides: data gates that did not stop the run.
+        overrides: data gates that did not stop the run, separated by blanks.
     """
 
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(
-        self, channels: dict[str, types.BaseChannel], configuration: str, store: str, overrides: tuple[str, ...] = ()
-    ):
+    def __init__(self, channels: dict[str, types.BaseChannel], configuration: Text, store: str, overrides: Text = ''):
         super().__init__(
             RunReportSpec(
                 configuration=configuration,
-                overrides=' '.join(overrides),
+                overrides=overrides,
                 store=store,
                 code=fingerprint('report'),
                 report=types.Channel(type=Report),

@@ -1,31 +1,44 @@
 """TFX's Transform with the preprocessing graph of one dataset."""
 
+import json
+
 from tfx.components.transform.component import Transform
 from tfx.types import BaseChannel
 
 from components import faces
+from components.properties import Text
 from components.settings import TrainSettings, to_json
 from components.source import fingerprint
 
 
-def transform(task: str, examples: BaseChannel, schema: BaseChannel, settings: TrainSettings) -> Transform:
+def configuration(settings: TrainSettings) -> str:
+    """What the preprocessing graph depends on, as JSON: a longer training leaves Transform cached.
+
+    Args:
+        settings: give the size of the network's input.
+    """
+    relevant = TrainSettings(image_size=settings.image_size)
+    return json.dumps({'settings': to_json(relevant), 'code': fingerprint('transform')})
+
+
+def transform(task: str, examples: BaseChannel, schema: BaseChannel, custom_config: Text) -> Transform:
     """Transform, not materialised: training decodes the PNGs itself, which is cheaper than to store them as floats.
 
     Args:
         task: `expression` or `keypoints`.
         examples, schema: channels of the steps before it.
-        settings: gives the size of the network's input.
+        custom_config: from `configuration`.
     """
-    if task not in (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL):
+    if task not in faces.TASKS:
         raise ValueError(task)
-    # Of the settings only what the graph depends on, so that a longer training leaves Transform cached.
-    relevant = TrainSettings(image_size=settings.image_size)
-    return Transform(
+    step = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn=f'components.transform.preprocessing.{task}',
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
-        custom_config={'settings': to_json(relevant), 'code': fingerprint('transform')},
     )
+    # The constructor takes a dictionary alone.
+    step.exec_properties['custom_config'] = custom_config
+    return step

@@ -4,6 +4,6 @@ from tfx.types import artifact
 
 
 class DataVerdict(artifact.Artifact):
-    """What DataGate found: `verdict.json` (see `components.validate.findings`)."""
+    """What DataCheck found: `verdict.json` (see `components.validate.findings`)."""
 
     TYPE_NAME = 'faces.DataVerdict'

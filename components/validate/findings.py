@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ GATES: Final = ('schema', 'minimum-examples', 'leak', 'class-drift', 'image-drif
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison that DataGate made.
+    """One comparison that DataCheck made.
 
     Attributes:
         gate: one of `GATES`.
@@ -40,15 +41,14 @@ class Finding:
 
 
 class DataRefusedError(StepError):
-    """The data are broken, or too unlike those that were accepted last.
+    """The data are broken, or too unlike those that were accepted last."""
 
-    Attributes:
-        findings: everything that the gate found, passed or not.
-    """
 
-    def __init__(self, message: str, findings: tuple[Finding, ...]):
-        super().__init__(message)
-        self.findings = findings
+def check_overrides(gates: Iterable[str]) -> None:
+    """Raises StepError when a name is none of `GATES`."""
+    unknown = set(gates) - set(GATES)
+    if unknown:
+        raise StepError(f'No gate is called {min(unknown)!r}: override one of {", ".join(GATES)}.')
 
 
 def write_findings(folder: Path, findings: tuple[Finding, ...]) -> None:

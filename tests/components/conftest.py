@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.importer import Importer
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
@@ -20,7 +19,8 @@ from components.ingest import images
 from components.ingest.examples import to_example
 from components.ingest.parse import Face
 from components.settings import TrainSettings
-from components.transform.component import transform
+from components.transform.component import configuration, transform
+from components.validate.packaged_schema import PackagedSchema
 from data.draw import draw_face
 
 SCHEMAS = Path(__file__).parents[2] / 'schemas'
@@ -98,8 +98,10 @@ def transformed(tmp_path_factory) -> dict[str, Transformed]:
             artifact_type=standard_artifacts.Examples,
             properties={'split_names': artifact_utils.encode_split_names(list(faces.SPLITS))},
         ).with_id(f'Data-{task}')
-        schema = ImportSchemaGen(str(SCHEMAS / f'{task}.pbtxt')).with_id(f'Schema-{task}')
-        step = transform(task, data.outputs['result'], schema.outputs['schema'], TrainSettings(image_size=48))
+        schema = PackagedSchema(task).with_id(f'Schema-{task}')
+        step = transform(
+            task, data.outputs['result'], schema.outputs['schema'], configuration(TrainSettings(image_size=48))
+        )
         steps += [data, schema, step.with_id(f'Transform-{task}')]
         found[task] = Transformed(drawn, examples, folder / 'root' / f'Transform-{task}' / 'transform_graph')
     LocalDagRunner().run(

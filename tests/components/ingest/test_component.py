@@ -7,10 +7,9 @@ from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-from components import settings as settings_module
 from components.ingest import sources
 from components.ingest.component import FaceExampleGen
-from components.settings import IngestSettings
+from components.settings import IngestSettings, from_json, to_json
 from components.source import fingerprint
 
 BEAM = ['--direct_running_mode=in_memory', '--direct_num_workers=1', '--sdk_container_image=none']
@@ -34,17 +33,17 @@ def make_pipeline(step, folder):
 
 
 def test_all_that_changes_the_result_is_in_the_execution_properties(ingest):
-    step = FaceExampleGen('expression', ingest, data='abc')
+    step = FaceExampleGen('expression', to_json(ingest), data='abc')
     properties = step.exec_properties
     assert properties['task'] == 'expression'
     assert properties['data'] == 'abc'
     assert properties['code'] == fingerprint('ingest')
-    assert settings_module.from_json(IngestSettings, properties['settings']) == ingest
+    assert from_json(IngestSettings, properties['settings']) == ingest
 
 
 def test_a_run_is_recorded_and_reused_until_the_data_change(ingest, tmp_path):
     def run():
-        step = FaceExampleGen('expression', ingest, sources.resolve(ingest).fingerprint)
+        step = FaceExampleGen('expression', to_json(ingest), sources.resolve(ingest).fingerprint)
         flow = make_pipeline(step, tmp_path)
         LocalDagRunner().run(flow)
         with metadata.Metadata(flow.metadata_connection_config) as store:
@@ -67,7 +66,7 @@ def test_it_compiles_for_kubeflow(ingest, tmp_path):
         output_dir=str(tmp_path),
         output_filename='pipeline.json',
     )
-    runner.run(make_pipeline(FaceExampleGen('expression', ingest), tmp_path), write_out=True)
+    runner.run(make_pipeline(FaceExampleGen('expression', to_json(ingest)), tmp_path), write_out=True)
     spec = json.loads((tmp_path / 'pipeline.json').read_text())['pipelineSpec']
     (task,) = spec['root']['dag']['tasks'].values()
     parameters = task['inputs']['parameters']

@@ -19,6 +19,7 @@ from components import faces
 from components.check import component as check
 from components.check.warmup import write_warmup
 from components.evaluate import executor as evaluate
+from components.joint.component import MADE_OF
 from components.push import component, served_model, versions
 from components.settings import EvaluateSettings, Gate, PushSettings, to_json
 
@@ -208,10 +209,11 @@ def test_an_executor_that_runs_again_after_a_kill_pushes_nothing_twice(evaluated
 
 @pytest.fixture
 def serve(tmp_path) -> Callable[[str], Artifact]:
-    def run(candidate: str) -> Artifact:
+    def run(candidate: str, artifact: Artifact | None = None) -> Artifact:
         model = at(standard_artifacts.Model, tmp_path / f'baseline of {candidate}')
+        inputs = {'candidate_model': [artifact or at(standard_artifacts.Model, tmp_path / candidate)]}
         properties = {'folder': str(tmp_path / 'serving'), 'candidate': candidate, 'baseline': '', 'code': ''}
-        served_model.Executor(BaseExecutor.Context()).Do({}, {'model': [model]}, properties)
+        served_model.Executor(BaseExecutor.Context()).Do(inputs, {'model': [model]}, properties)
         return model
 
     return run
@@ -242,4 +244,19 @@ def test_the_served_model_is_a_copy_of_the_newest_version(evaluated, checked, pu
 def test_a_candidate_is_not_its_own_baseline(evaluated, checked, push, serve):
     push({'model': evaluated.model, 'check': checked()}, candidate='a')
     assert serve('b').get_int_custom_property(served_model.SERVED_VERSION) == 1
-    assert serve('a').get_int_custom_property(served_model.SERVED_VERSION) == 0
+    assert serve('a', evaluated.model).get_int_custom_property(served_model.SERVED_VERSION) == 0
+
+
+def test_a_model_trained_anew_from_the_same_has_to_beat_the_served_one(evaluated, checked, push, serve):
+    push({'model': evaluated.model, 'check': checked()}, candidate='a')
+    assert serve('a').get_int_custom_property(served_model.SERVED_VERSION) == 1
+
+
+def test_a_joint_model_made_anew_of_the_same_parts_is_not_pushed_again(evaluated, checked, push, tmp_path):
+    pushed = []
+    for name, made_of in (('first', 'one two'), ('again', 'one two'), ('other', 'one three')):
+        model = at(standard_artifacts.Model, tmp_path / name)
+        shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(model.uri))
+        model.set_string_custom_property(MADE_OF, made_of)
+        pushed.append(push({'model': model, 'check': checked()}, name=faces.JOINT_MODEL)[1]['version'])
+    assert pushed == [1, 1, 2]

@@ -1,4 +1,4 @@
-"""DataGate: stops the run when the data are broken, leak, or are unlike those that were accepted last."""
+"""DataCheck: compares the data with the schema, with themselves and with those that were accepted last."""
 
 import dataclasses
 from pathlib import Path
@@ -12,15 +12,15 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components import faces
-from components.errors import StepError
-from components.settings import ValidateSettings, from_json, to_json
+from components.properties import Text
+from components.settings import ValidateSettings, from_json
 from components.source import fingerprint
 from components.validate import accepted, gate
 from components.validate.artifacts import DataVerdict
-from components.validate.findings import GATES, DataRefusedError, Finding, write_findings
+from components.validate.findings import Finding, write_findings
 
 
-class DataGateSpec(component_spec.ComponentSpec):
+class DataCheckSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         'task': component_spec.ExecutionParameter(type=str),
         'settings': component_spec.ExecutionParameter(type=str),
@@ -39,7 +39,7 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Compares, writes the findings, and raises `DataRefusedError` where one stops the run."""
+    """Compares, and writes the findings."""
 
     def Do(
         self,
@@ -49,36 +49,35 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         settings = from_json(ValidateSettings, exec_properties['settings'])
         overrides = tuple(exec_properties['overrides'].split())
-        folder, data = Path(exec_properties['accepted_folder']), exec_properties['data']
-        statistics_folder = Path(artifact_utils.get_single_uri(input_dict['statistics']))
-
+        before = accepted.previous(Path(exec_properties['accepted_folder']), exec_properties['data'])
         findings = tuple(
             dataclasses.replace(finding, overridden=not finding.passed and finding.gate in overrides)
-            for finding in _findings(input_dict, settings, accepted.previous(folder, data))
+            for finding in _findings(input_dict, settings, before)
         )
-        write_findings(Path(artifact_utils.get_single_uri(output_dict['verdict'])), findings)
+        verdict = artifact_utils.get_single_instance(output_dict['verdict'])
+        write_findings(Path(verdict.uri), findings)
+        verdict.set_int_custom_property('passed', int(not any(finding.stops for finding in findings)))
         for finding in findings:
             logging.info('%s: %s (%s)', finding.gate, finding.message, 'passed' if finding.passed else 'not passed')
-        stopping = [finding for finding in findings if finding.stops]
-        if stopping:
-            raise DataRefusedError(_advice(exec_properties['task'], stopping), findings)
-        accepted.accept(folder, data, statistics_folder)
 
 
-class DataGate(base_component.BaseComponent):
-    """Holds back what follows it until the data are accepted.
+class DataCheck(base_component.BaseComponent):
+    """Says what is wrong with the data; DataGate stops the run for it.
+
+    Two steps, so that the verdict is kept, and shown on Kubeflow, where the data are refused: a step that fails leaves
+    no artifact.
 
     Args:
         task: `expression` or `keypoints`.
         examples, statistics, anomalies: channels of the steps before it.
-        settings: the thresholds.
+        settings: the thresholds, a ValidateSettings as JSON.
         data: a name for this state of the data; its statistics are kept under it when they are accepted.
         accepted_folder: where accepted statistics are kept.
         previous: the name of the accepted data that these will be compared with; part of the cache key alone.
-        overrides: gates of `findings.GATES` that do not stop this run.
+        overrides: gates of `findings.GATES`, separated by blanks, that do not stop this run.
     """
 
-    SPEC_CLASS = DataGateSpec
+    SPEC_CLASS = DataCheckSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
@@ -87,23 +86,20 @@ class DataGate(base_component.BaseComponent):
         examples: types.BaseChannel,
         statistics: types.BaseChannel,
         anomalies: types.BaseChannel,
-        settings: ValidateSettings,
-        data: str,
+        settings: Text,
+        data: Text,
         accepted_folder: str,
-        previous: str = '',
-        overrides: tuple[str, ...] = (),
+        previous: Text = '',
+        overrides: Text = '',
     ):
-        unknown = set(overrides) - set(GATES)
-        if unknown:
-            raise StepError(f'No gate is called {min(unknown)!r}: override one of {", ".join(GATES)}.')
         super().__init__(
-            DataGateSpec(
+            DataCheckSpec(
                 task=task,
-                settings=to_json(settings),
+                settings=settings,
                 data=data,
                 accepted_folder=accepted_folder,
                 previous=previous,
-                overrides=' '.join(sorted(overrides)),
+                overrides=overrides,
                 code=fingerprint('validate'),
                 examples=examples,
                 statistics=statistics,
@@ -140,16 +136,3 @@ def _findings(
 
 def _load_statistics(folder: Path) -> gate.Statistics:
     return {split: tfdv.load_stats_binary(str(folder / f'Split-{split}' / 'FeatureStats.pb')) for split in faces.SPLITS}
-
-
-def _advice(task: str, stopping: list[Finding]) -> str:
-    worst = '; '.join(
-        finding.message + (f' (limit {finding.threshold:g})' if finding.threshold is not None else '')
-        for finding in stopping[:3]
-    )
-    more = f' and {len(stopping) - 3} more' if len(stopping) > 3 else ''
-    gates = ' '.join(f'--override {name}' for name in sorted({finding.gate for finding in stopping}))
-    return (
-        f'The {task} data were refused: {worst}{more}. Mend the data, change validate.{task} in the configuration, '
-        f'or accept them for this run with {gates}.'
-    )
