@@ -26,7 +26,8 @@ RUNTIME = [
     'pillow>=10,<12',  # reads the header of an image before it is decoded
     'matplotlib>=3.8,<4',  # the ticks of the report's axes
     'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
-    'APScheduler>=3.10,<4',  # scheduled runs on one machine
+    'tzlocal>=5,<6',  # the time zone of schedules on this machine
+    'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 
 DEVELOPMENT = [
@@ -39,6 +40,8 @@ DEVELOPMENT = [
     'moto[s3]>=5,<6',  # the object store behind the tests that run a compiled pipeline as Kubeflow's launcher does
     'flask>=3,<4',  # serves moto
     'flask-cors>=5',  # likewise
+    'markdown-it-py>=3,<5',  # renders what the dashboard shows as Markdown
+    'websocket-client>=1.8,<2',  # speaks to Chromium, which shows the report as the dashboard does
     'docker>=7,<8',  # kfp.local.DockerRunner, of `make test-kubeflow`
 ]
 

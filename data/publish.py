@@ -79,6 +79,10 @@ def write_keypoints(
     _write(path, KEYPOINT_HEADER, _keypoint_rows(count, _stream(seed, _KEYPOINT_PEOPLE), missing_share), progress)
 
 
+FILES: Final[dict[str, Callable[..., None]]] = {'expressions': write_expressions, 'keypoints': write_keypoints}
+"""By the names of the files that a run on built-in faces reads, without `.csv.gz`."""
+
+
 def _check(path: Path, count: int, seed: int) -> None:
     if not path.name.endswith(('.csv', '.csv.gz')):
         raise StepError(f'{path} cannot be written: name a file that ends in .csv or .csv.gz.')

@@ -15,8 +15,10 @@ from rich.table import Table
 
 from components.errors import StepError
 from pipeline import config as configuration
-from pipeline import history
+from pipeline import history, hooks
+from pipeline.kubeflow.commands import kubeflow_group
 from pipeline.options import Group, config_options
+from pipeline.schedule_commands import schedule_group
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -32,6 +34,10 @@ EXIT: Final = {'pushed': 0, 'unchanged': 0, 'refused': REFUSED, 'stopped': STOPP
 @click.version_option(package_name='emotion-pipeline')
 def main() -> None:
     """Trains, proves and serves the two networks that read a face."""
+
+
+main.add_command(kubeflow_group, 'kubeflow')
+main.add_command(schedule_group, 'schedule')
 
 
 @main.command()
@@ -64,6 +70,8 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: 
             watch = partial(_show_step, console, status)
             result = local.run(settings, run_id, tuple(sorted(set(gates))), watch, retrain)
     _conclude(result, console)
+    for warning in hooks.conclude(settings.hooks, settings.name, result.entry):
+        console.print(f'Warning: {warning}', markup=False, soft_wrap=True)
     sys.exit(EXIT.get(result.entry.state, 1))
 
 
@@ -210,18 +218,15 @@ def _draw(folder: Path, expressions: int, keypoints: int, seed: int, console: Co
     """Draws the two files; yields their paths."""
     from rich.progress import Progress
 
-    from data.publish import write_expressions, write_keypoints
+    from data.publish import FILES
 
     folder.mkdir(parents=True, exist_ok=True)
     with Progress(console=console, transient=True) as bar:
-        for name, count, write in (
-            ('expressions', expressions, write_expressions),
-            ('keypoints', keypoints, write_keypoints),
-        ):
+        for name, count in (('expressions', expressions), ('keypoints', keypoints)):
             if count:
                 task = bar.add_task(f'Drawing {count} faces: {name}', total=count)
                 path = folder / f'{name}.csv.gz'
-                write(path, count, seed, progress=partial(_advance, bar, task))
+                FILES[name](path, count, seed, progress=partial(_advance, bar, task))
                 yield path
 
 

@@ -24,6 +24,8 @@ from components.settings import (
     TrainSettings,
     ValidateSettings,
 )
+from pipeline.hooks import HookSettings
+from pipeline.kubeflow.settings import KubeflowSettings
 
 CONFIGS: Final = Path(__file__).parent / 'configs'
 TASKS = faces.TASKS
@@ -81,6 +83,8 @@ class Config:
         seed: of weights, order and augmentation.
         beam: flags of the Beam runner.
         draw, ingest, validate, train, evaluate, check, push: settings of the steps.
+        hooks: who is told what a run decided.
+        kubeflow: how the pipeline is compiled for Kubeflow Pipelines.
     """
 
     name: str = 'faces'
@@ -100,6 +104,8 @@ class Config:
     evaluate: Evaluate = Evaluate()
     check: CheckSettings = CheckSettings()
     push: PushSettings = PushSettings()
+    hooks: HookSettings = HookSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
 
     @property
     def store(self) -> Path:
@@ -133,7 +139,20 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         StepError: there is no such file, it is no YAML, or a key or a value is not known.
     """
-    values = _read(name)
+    return build(_read(name), overrides, name)
+
+
+def build(values: dict[str, Any], overrides: Sequence[str], name: str) -> Config:
+    """The configuration of nested values.
+
+    Args:
+        values: as YAML gives them; the overrides are put into them.
+        overrides: `section.key=value`, the value in YAML.
+        name: of the configuration, for error messages.
+
+    Raises:
+        StepError: a key or a value is not known.
+    """
     for override in overrides:
         _merge(values, override)
     for problem in _problems(Config, values, ''):

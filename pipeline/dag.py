@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import tensorflow_data_validation as tfdv
-from tfx import types
+from tfx import types, version
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -82,12 +82,17 @@ def _branch(task: str, config: Config, world: World) -> Branch:
         f'ExampleValidator-{task}'
     )
 
+    for step in (statistics, anomalies):
+        # TFX's own code decides the result.
+        step.exec_properties['code'] = f'tfx {version.__version__}'
+
     # Broken data, leaks and drift are written down, and stop the run.
     check = DataCheck(
         task,
         examples=examples,
         statistics=statistics.outputs['statistics'],
         anomalies=anomalies.outputs['anomalies'],
+        rejects=ingest.outputs['rejects'],
         settings=seen.validate,
         data=seen.dataset,
         accepted_folder=accepted_folder(config, task),
@@ -118,6 +123,7 @@ def _branch(task: str, config: Config, world: World) -> Branch:
         examples=examples,
         model=training.outputs['model'],
         baseline=served.outputs['model'],
+        model_run=training.outputs['model_run'],
         settings=seen.evaluate,
     ).with_id(f'Evaluator-{task}')
 

@@ -109,7 +109,8 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         logging.getLogger(__name__).exception('The run ended early.')
         unchanged, ending = False, _ending(error, folder)
     result = _conclude(config, entry, nodes, overrides, unchanged, ending, folder)
-    history.write(folder, dataclasses.replace(result.entry, seconds=time.time() - began))
+    result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
+    history.write(folder, result.entry)
     return result
 
 

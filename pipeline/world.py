@@ -7,7 +7,8 @@ the graph's first task does (`pipeline.kubeflow.survey`).
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from components import faces
 from components.evaluate.config import eval_config
@@ -21,6 +22,8 @@ from components.transform import component as transformation
 from components.validate import accepted
 from components.validate.findings import check_overrides
 from pipeline.config import TASKS, Config, of, to_yaml
+
+_SHARED = ('check', 'push', 'overrides', 'configuration')
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,38 @@ class World:
     configuration: Text
 
 
+def to_texts(world: World) -> dict[str, Text]:
+    """The world's texts by name, in which form a task hands them to others."""
+    return {
+        **{_name(task, key): getattr(seen, key) for task, seen in world.tasks.items() for key in _keys(Surroundings)},
+        **{
+            _name(f'push_{model}', key): getattr(destination, key)
+            for model, destination in world.destinations.items()
+            for key in _keys(Destination)
+        },
+        **{key: getattr(world, key) for key in _SHARED},
+    }
+
+
+def from_texts(texts: Mapping[str, Text]) -> World:
+    """The world of which `to_texts` gave these."""
+    return World(
+        tasks={task: Surroundings(**{key: texts[_name(task, key)] for key in _keys(Surroundings)}) for task in TASKS},
+        destinations={
+            model: Destination(**{key: texts[_name(f'push_{model}', key)] for key in _keys(Destination)})
+            for model in faces.MODELS
+        },
+        **{key: texts[key] for key in _SHARED},
+    )
+
+
+def text_names() -> tuple[str, ...]:
+    """The names of the world's texts."""
+    tasks = [_name(task, key) for task in TASKS for key in _keys(Surroundings)]
+    destinations = [_name(f'push_{model}', key) for model in faces.MODELS for key in _keys(Destination)]
+    return (*tasks, *destinations, *_SHARED)
+
+
 def survey(config: Config, overrides: tuple[str, ...] = (), retrain: str = '') -> World:
     """Looks at the data and the folders of a run.
 
@@ -111,11 +146,11 @@ def accepted_folder(config: Config, task: str) -> str:
 
 def _look(config: Config, task: str, retrain: str) -> Surroundings:
     settings = of(config.train, task)
-    # A wrong gate is told before the run, and not after the training.
-    eval_config(task, of(config.evaluate, task))
     ingest = to_json(of(config.ingest, task))
     train = training.configuration(settings, config.seed, str(config.store / 'checkpoints'), retrain)
     data = resolve(of(config.ingest, task)).fingerprint
+    # A wrong gate is told before the run, and not after the training.
+    eval_config(task, of(config.evaluate, task))
     dataset = _hash(data, ingest, fingerprint('ingest'))
     candidate = _hash(dataset, to_json(settings), config.seed, fingerprint('transform', 'train'), retrain)
     folder = config.serving_folder(task)
@@ -142,6 +177,14 @@ def _destination(config: Config, model: str, tasks: dict[str, Surroundings]) -> 
         data='-'.join(str(part.data) for part in parts),
         identity=versions.identity(config.serving_folder(model)),
     )
+
+
+def _keys(kind: type) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _name(prefix: str, key: str) -> str:
+    return f'{prefix}_{key}'
 
 
 def _hash(*parts: str | int) -> str:

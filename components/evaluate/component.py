@@ -7,13 +7,15 @@ from tfx.types import standard_artifacts
 from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.evaluate.executor import Executor
+from components import faces
+from components.dashboard import ClassificationMetrics, Metrics
+from components.evaluate.executor import CONFUSION_MATRIX, METRICS, MODEL_RUN, ROC, Executor
 from components.properties import Text
 from components.source import fingerprint
 
 
 class FaceEvaluatorSpec(ComponentSpec):
-    """The inputs and outputs of TFX's Evaluator; the execution properties are plain text."""
+    """The inputs and outputs of TFX's Evaluator, and what Kubeflow's dashboard draws of them."""
 
     PARAMETERS = {
         'task': ExecutionParameter(type=str),
@@ -24,10 +26,14 @@ class FaceEvaluatorSpec(ComponentSpec):
         keys.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
         keys.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
         keys.BASELINE_MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        MODEL_RUN: ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
     }
     OUTPUTS = {
         keys.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
         keys.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        METRICS: ChannelParameter(type=Metrics),
+        CONFUSION_MATRIX: ChannelParameter(type=ClassificationMetrics, optional=True),
+        ROC: ChannelParameter(type=ClassificationMetrics, optional=True),
     }
 
 
@@ -43,6 +49,7 @@ class FaceEvaluator(BaseBeamComponent):
         examples: types.BaseChannel,
         model: types.BaseChannel,
         baseline: types.BaseChannel,
+        model_run: types.BaseChannel,
         settings: Text,
     ):
         """Constructs the step.
@@ -52,8 +59,14 @@ class FaceEvaluator(BaseBeamComponent):
             examples: Examples with an eval split.
             model: the candidate.
             baseline: what is served now, a Model whose custom property `served_version` is 0 when nothing is.
+            model_run: the candidate's predictions, of which the ROC curve is drawn.
             settings: gates, slices and batch size, an EvaluateSettings as JSON.
         """
+        drawn = {
+            MODEL_RUN: model_run,
+            CONFUSION_MATRIX: types.Channel(type=ClassificationMetrics),
+            ROC: types.Channel(type=ClassificationMetrics),
+        }
         super().__init__(
             FaceEvaluatorSpec(
                 task=task,
@@ -64,5 +77,7 @@ class FaceEvaluator(BaseBeamComponent):
                 baseline_model=baseline,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+                metrics=types.Channel(type=Metrics),
+                **(drawn if task == faces.EXPRESSION_MODEL else {}),
             )
         )

@@ -1,19 +1,27 @@
 """Evaluates a candidate with TFMA, against the served model where there is one."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.components.evaluator import executor as evaluator_executor
+from tfx.types import artifact_utils
 from tfx.types import standard_component_specs as keys
 from tfx.utils import json_utils, proto_utils
 
 from components import faces
 from components.evaluate.config import eval_config
+from components.evaluate.dashboard import write_confusion_matrix, write_metrics, write_roc
 from components.settings import EvaluateSettings, from_json
+from components.train.fit import PREDICTIONS
 
 SERVED_VERSION = faces.SERVED_VERSION
+MODEL_RUN: Final = 'model_run'
+METRICS: Final = 'metrics'
+CONFUSION_MATRIX: Final = 'confusion_matrix'
+ROC: Final = 'roc_micro_average'
 
 
 class Executor(evaluator_executor.Executor):
@@ -29,13 +37,15 @@ class Executor(evaluator_executor.Executor):
 
         Args:
             input_dict: `examples`, `model` and `baseline_model`, whose custom property `served_version` is 0 when its
-                folder holds no model.
-            output_dict: `evaluation` and `blessing`.
+                folder holds no model, and `model_run` where a ROC curve is drawn.
+            output_dict: `evaluation`, `blessing` and `metrics`; with `model_run`, `confusion_matrix` and
+                `roc_micro_average`, which Kubeflow's dashboard takes as headings.
             exec_properties: `task`, and `settings` as JSON.
         """
+        run = input_dict.get(MODEL_RUN)
         config = eval_config(exec_properties['task'], from_json(EvaluateSettings, exec_properties['settings']))
         super().Do(
-            without_empty_baseline(input_dict),
+            without_empty_baseline({key: found for key, found in input_dict.items() if key != MODEL_RUN}),
             output_dict,
             {
                 keys.EVAL_CONFIG_KEY: proto_utils.proto_to_json(config),
@@ -43,14 +53,24 @@ class Executor(evaluator_executor.Executor):
                 keys.MODULE_PATH_KEY: __name__,
             },
         )
+        _draw(output_dict, Path(artifact_utils.get_single_uri(run)) / PREDICTIONS if run else None)
 
 
 def without_empty_baseline(inputs: dict[str, list[types.Artifact]]) -> dict[str, list[types.Artifact]]:
     """The inputs, without a baseline whose folder holds no model."""
-    # Kubeflow turns whole numbers into floats, which `get_int_custom_property` reads as 0.
     served = [model for model in inputs.get(keys.BASELINE_MODEL_KEY, []) if model.get_custom_property(SERVED_VERSION)]
     others = {key: artifacts for key, artifacts in inputs.items() if key != keys.BASELINE_MODEL_KEY}
     return {**others, keys.BASELINE_MODEL_KEY: served} if served else others
+
+
+def _draw(outputs: dict[str, list[types.Artifact]], predictions: Path | None) -> None:
+    """What Kubeflow's dashboard shows of the evaluation."""
+    evaluation = Path(artifact_utils.get_single_uri(outputs[keys.EVALUATION_KEY]))
+    blessing = Path(artifact_utils.get_single_uri(outputs[keys.BLESSING_KEY]))
+    write_metrics(artifact_utils.get_single_instance(outputs[METRICS]), evaluation, blessing)
+    if predictions is not None:
+        write_confusion_matrix(artifact_utils.get_single_instance(outputs[CONFUSION_MATRIX]), evaluation)
+        write_roc(artifact_utils.get_single_instance(outputs[ROC]), predictions)
 
 
 def custom_extractors(

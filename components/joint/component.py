@@ -99,5 +99,4 @@ def _choose(task: str, inputs: dict[str, list[types.Artifact]]) -> tuple[str, st
     if is_blessed(Path(artifact_utils.get_single_uri(inputs[f'{task}_blessing']))):
         return CANDIDATE, artifact_utils.get_single_uri(inputs[f'{task}_model'])
     served = artifact_utils.get_single_instance(inputs[f'{task}_served'])
-    # Kubeflow turns whole numbers into floats, which `get_int_custom_property` reads as 0.
     return (SERVED if served.get_custom_property(SERVED_VERSION) else MISSING), served.uri

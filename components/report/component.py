@@ -11,6 +11,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, artifact_utils, component_spec, standard_artifacts
 
 from components import faces
+from components.dashboard import Html, framed
 from components.ingest.artifacts import Rejects
 from components.properties import Text
 from components.report.assemble import TASKS, assemble
@@ -60,11 +61,14 @@ class RunReportSpec(component_spec.ComponentSpec):
         for model in faces.MODELS
         for name, kind in _MODEL_TYPES.items()
     }
-    OUTPUTS = {'report': component_spec.ChannelParameter(type=Report)}
+    OUTPUTS = {
+        'report': component_spec.ChannelParameter(type=Report),
+        'run_report': component_spec.ChannelParameter(type=Html),
+    }
 
 
 class Executor(base_executor.BaseExecutor):
-    """Renders the page from the artifacts, and from ML Metadata where there is a store."""
+    """Renders the page from the artifacts, and from ML Metadata where there is a store; once more for Kubeflow."""
 
     def Do(
         self,
@@ -89,7 +93,9 @@ class Executor(base_executor.BaseExecutor):
             configuration=exec_properties['configuration'],
         )
         folder = Path(artifact_utils.get_single_uri(output_dict['report']))
-        (folder / FILE_NAME).write_text(render(record), encoding='utf-8')
+        page = render(record)
+        (folder / FILE_NAME).write_text(page, encoding='utf-8')
+        artifact_utils.get_single_instance(output_dict['run_report']).value = framed(page)
 
 
 class RunReport(base_component.BaseComponent):
@@ -113,6 +119,7 @@ class RunReport(base_component.BaseComponent):
                 store=store,
                 code=fingerprint('report'),
                 report=types.Channel(type=Report),
+                run_report=types.Channel(type=Html),
                 **channels,
             )
         )

@@ -26,7 +26,6 @@ def configuration(settings: TrainSettings, seed: int, checkpoints: str, retrain:
             'settings': to_json(settings),
             'seed': seed,
             'checkpoints': checkpoints,
-            'code': fingerprint('transform', 'train'),
             'retrain': retrain,
         }
     )
@@ -47,6 +46,6 @@ def trainer(task: str, examples: BaseChannel, transform_graph: BaseChannel, cust
         train_args=trainer_pb2.TrainArgs(splits=[faces.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[faces.EVAL_SPLIT]),
     )
-    # The constructor takes a dictionary alone.
-    step.exec_properties['custom_config'] = custom_config
+    # The constructor takes a dictionary alone, and knows nothing of the code's fingerprint.
+    step.exec_properties.update(custom_config=custom_config, code=fingerprint('transform', 'train'))
     return step

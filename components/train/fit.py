@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.settings import TrainSettings, from_json
+from components.source import fingerprint
 from components.train.batches import (
     Split,
     evaluation_batches,
@@ -158,6 +159,7 @@ def _checkpoint_folder(arguments: FnArgs) -> Path:
         'files': arguments.train_files + arguments.eval_files,
         'transform': arguments.transform_output,
         'configuration': arguments.custom_config,
+        'code': fingerprint('transform', 'train'),
     }
     name = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=8).hexdigest()
     return Path(arguments.custom_config['checkpoints']) / name

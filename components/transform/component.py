@@ -18,7 +18,7 @@ def configuration(settings: TrainSettings) -> str:
         settings: give the size of the network's input.
     """
     relevant = TrainSettings(image_size=settings.image_size)
-    return json.dumps({'settings': to_json(relevant), 'code': fingerprint('transform')})
+    return json.dumps({'settings': to_json(relevant)})
 
 
 def transform(task: str, examples: BaseChannel, schema: BaseChannel, custom_config: Text) -> Transform:
@@ -39,6 +39,6 @@ def transform(task: str, examples: BaseChannel, schema: BaseChannel, custom_conf
         disable_statistics=True,
         disable_analyzer_cache=True,
     )
-    # The constructor takes a dictionary alone.
-    step.exec_properties['custom_config'] = custom_config
+    # The constructor takes a dictionary alone, and knows nothing of the code's fingerprint.
+    step.exec_properties.update(custom_config=custom_config, code=fingerprint('transform'))
     return step

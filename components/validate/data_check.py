@@ -12,11 +12,15 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components import faces
+from components.dashboard import Markdown
+from components.ingest.artifacts import Rejects
+from components.ingest.rejects import read_summary
 from components.properties import Text
 from components.settings import ValidateSettings, from_json
 from components.source import fingerprint
 from components.validate import accepted, gate
 from components.validate.artifacts import DataVerdict
+from components.validate.dashboard import to_markdown
 from components.validate.findings import Finding, write_findings
 
 
@@ -34,12 +38,16 @@ class DataCheckSpec(component_spec.ComponentSpec):
         'examples': component_spec.ChannelParameter(type=standard_artifacts.Examples),
         'statistics': component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         'anomalies': component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        'rejects': component_spec.ChannelParameter(type=Rejects),
     }
-    OUTPUTS = {'verdict': component_spec.ChannelParameter(type=DataVerdict)}
+    OUTPUTS = {
+        'verdict': component_spec.ChannelParameter(type=DataVerdict),
+        'data_report': component_spec.ChannelParameter(type=Markdown),
+    }
 
 
 class Executor(base_executor.BaseExecutor):
-    """Compares, and writes the findings."""
+    """Compares, and writes the findings, for programs and for people."""
 
     def Do(
         self,
@@ -50,13 +58,20 @@ class Executor(base_executor.BaseExecutor):
         settings = from_json(ValidateSettings, exec_properties['settings'])
         overrides = tuple(exec_properties['overrides'].split())
         before = accepted.previous(Path(exec_properties['accepted_folder']), exec_properties['data'])
+        anomalies = _load_anomalies(Path(artifact_utils.get_single_uri(input_dict['anomalies'])))
         findings = tuple(
             dataclasses.replace(finding, overridden=not finding.passed and finding.gate in overrides)
-            for finding in _findings(input_dict, settings, before)
+            for finding in _findings(input_dict, anomalies, settings, before)
         )
         verdict = artifact_utils.get_single_instance(output_dict['verdict'])
         write_findings(Path(verdict.uri), findings)
         verdict.set_int_custom_property('passed', int(not any(finding.stops for finding in findings)))
+        artifact_utils.get_single_instance(output_dict['data_report']).value = to_markdown(
+            exec_properties['task'],
+            findings,
+            anomalies,
+            read_summary(Path(artifact_utils.get_single_uri(input_dict['rejects']))),
+        )
         for finding in findings:
             logging.info('%s: %s (%s)', finding.gate, finding.message, 'passed' if finding.passed else 'not passed')
 
@@ -69,7 +84,7 @@ class DataCheck(base_component.BaseComponent):
 
     Args:
         task: `expression` or `keypoints`.
-        examples, statistics, anomalies: channels of the steps before it.
+        examples, statistics, anomalies, rejects: channels of the steps before it.
         settings: the thresholds, a ValidateSettings as JSON.
         data: a name for this state of the data; its statistics are kept under it when they are accepted.
         accepted_folder: where accepted statistics are kept.
@@ -86,6 +101,7 @@ class DataCheck(base_component.BaseComponent):
         examples: types.BaseChannel,
         statistics: types.BaseChannel,
         anomalies: types.BaseChannel,
+        rejects: types.BaseChannel,
         settings: Text,
         data: Text,
         accepted_folder: str,
@@ -104,22 +120,21 @@ class DataCheck(base_component.BaseComponent):
                 examples=examples,
                 statistics=statistics,
                 anomalies=anomalies,
+                rejects=rejects,
                 verdict=types.Channel(type=DataVerdict),
+                data_report=types.Channel(type=Markdown),
             )
         )
 
 
 def _findings(
-    inputs: dict[str, list[types.Artifact]], settings: ValidateSettings, before: Path | None
+    inputs: dict[str, list[types.Artifact]],
+    anomalies: dict[str, anomalies_pb2.Anomalies],
+    settings: ValidateSettings,
+    before: Path | None,
 ) -> list[Finding]:
-    statistics_folder = Path(artifact_utils.get_single_uri(inputs['statistics']))
-    anomalies_folder = Path(artifact_utils.get_single_uri(inputs['anomalies']))
     examples_folder = Path(artifact_utils.get_single_uri(inputs['examples']))
-    statistics = _load_statistics(statistics_folder)
-    anomalies = {
-        split: anomalies_pb2.Anomalies.FromString((anomalies_folder / f'Split-{split}' / 'SchemaDiff.pb').read_bytes())
-        for split in faces.SPLITS
-    }
+    statistics = _load_statistics(Path(artifact_utils.get_single_uri(inputs['statistics'])))
     files = {split: sorted((examples_folder / f'Split-{split}').glob('*')) for split in faces.SPLITS}
 
     findings = [
@@ -132,6 +147,13 @@ def _findings(
     if before is not None:
         findings.extend(gate.drift_findings(statistics, _load_statistics(before), settings))
     return findings
+
+
+def _load_anomalies(folder: Path) -> dict[str, anomalies_pb2.Anomalies]:
+    return {
+        split: anomalies_pb2.Anomalies.FromString((folder / f'Split-{split}' / 'SchemaDiff.pb').read_bytes())
+        for split in faces.SPLITS
+    }
 
 
 def _load_statistics(folder: Path) -> gate.Statistics:

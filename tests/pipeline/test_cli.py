@@ -21,7 +21,27 @@ from pipeline import history
 from pipeline.cli import main
 from pipeline.config import load
 
-COMMANDS = ('run', 'runs', 'report', 'rollback', 'config', 'config show', 'data', 'data draw', 'data published')
+COMMANDS = (
+    'run',
+    'runs',
+    'report',
+    'rollback',
+    'config',
+    'config show',
+    'data',
+    'data draw',
+    'data published',
+    'kubeflow',
+    'kubeflow compile',
+    'kubeflow submit',
+    'kubeflow status',
+    'kubeflow runs',
+    'kubeflow schedule',
+    'schedule',
+    'schedule once',
+    'schedule status',
+    'schedule systemd',
+)
 EXECUTABLE = str(Path(sys.executable).with_name('emotion-pipeline'))
 
 

@@ -83,6 +83,7 @@ def evaluate() -> Callable[..., Evaluation]:
     """Runs the step's executor as TFX does; no baseline means one whose `served_version` is 0."""
     from tfx.types import artifact_utils, standard_artifacts
 
+    from components.dashboard import Metrics
     from components.evaluate.executor import SERVED_VERSION, Executor
 
     def run(
@@ -98,7 +99,7 @@ def evaluate() -> Callable[..., Evaluation]:
         evaluation.uri, blessing.uri = str(folder / 'evaluation'), str(folder / 'blessing')
         Executor(Executor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / 'temporary'), unique_id='1')).Do(
             {'examples': [data], 'model': [candidate], 'baseline_model': [served]},
-            {'evaluation': [evaluation], 'blessing': [blessing]},
+            {'evaluation': [evaluation], 'blessing': [blessing], 'metrics': [Metrics()]},
             {'task': task, 'settings': to_json(settings), 'code': ''},
         )
         return Evaluation(Path(evaluation.uri), Path(blessing.uri))

@@ -33,18 +33,20 @@ def build(folder: Path, examples: Path, model: Path) -> Pipeline:
         artifact_type=standard_artifacts.Model,
         custom_properties={SERVED_VERSION: 0},
     ).with_id('Baseline')
+    run = Importer(source_uri=str(folder / 'run'), artifact_type=standard_artifacts.ModelRun).with_id('Run')
     evaluator = FaceEvaluator(
         faces.EXPRESSION_MODEL,
         data.outputs['result'],
         candidate.outputs['result'],
         baseline.outputs['result'],
+        run.outputs['result'],
         to_json(SETTINGS),
     ).with_id('Evaluator-expression')
     return Pipeline(
         pipeline_name='evaluator',
         pipeline_root=str(folder / 'root'),
         metadata_connection_config=sqlite_metadata_connection_config(str(folder / 'metadata.db')),
-        components=[data, candidate, baseline, evaluator],
+        components=[data, candidate, baseline, run, evaluator],
         beam_pipeline_args=['--direct_running_mode=in_memory', '--direct_num_workers=1'],
     )
 
@@ -53,6 +55,8 @@ def test_a_model_that_is_not_blessed_leaves_the_run_green(tmp_path, write_exampl
     answers = np.eye(5, dtype=np.float32)[[0, 1, 2, 3, 3]]
     examples = write_examples(tmp_path / 'examples', {faces.LABEL: np.arange(5), 'answer': answers})
     model = save_model(tmp_path / 'model', 'answer', (5,), faces.PROBABILITIES)
+    (tmp_path / 'run').mkdir()
+    np.savez(tmp_path / 'run' / 'predictions.npz', truth=np.arange(5), prediction=answers)
     LocalDagRunner().run(build(tmp_path, examples, model))
     (evaluation,) = (tmp_path / 'root/Evaluator-expression/evaluation').iterdir()
     (blessing,) = (tmp_path / 'root/Evaluator-expression/blessing').iterdir()

@@ -18,6 +18,7 @@ from tfx.utils import path_utils
 from components import faces
 from components.check import component as check
 from components.check.warmup import write_warmup
+from components.dashboard import Metrics
 from components.evaluate import executor as evaluate
 from components.joint.component import MADE_OF
 from components.push import component, served_model, versions
@@ -77,7 +78,7 @@ def evaluated(tmp_path_factory, write_splits) -> Evaluated:
         flags = ['--direct_running_mode=in_memory', '--direct_num_workers=1', '--sdk_container_image=none']
         evaluate.Executor(BaseBeamExecutor.Context(flags, tmp_dir=str(folder / 'tmp'), unique_id='1')).Do(
             {'examples': [examples], 'model': [model]},
-            {'evaluation': [evaluation], 'blessing': [blessing]},
+            {'evaluation': [evaluation], 'blessing': [blessing], 'metrics': [Metrics()]},
             {'task': faces.EXPRESSION_MODEL, 'settings': to_json(settings), 'code': ''},
         )
         return evaluation, blessing

@@ -201,6 +201,7 @@ def _evaluate(folder: Path, task: str, examples: list[bytes], answers: dict[str,
     import tensorflow as tf
     from tfx.types import artifact_utils, standard_artifacts
 
+    from components.dashboard import Metrics
     from components.evaluate.executor import SERVED_VERSION, Executor
 
     output = faces.PROBABILITIES if task == faces.EXPRESSION_MODEL else faces.KEYPOINTS_OUTPUT
@@ -223,7 +224,7 @@ def _evaluate(folder: Path, task: str, examples: list[bytes], answers: dict[str,
     evaluation.uri, blessing.uri = str(folder / 'evaluation'), str(folder / 'blessing')
     Executor(Executor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / 'temporary'), unique_id='1')).Do(
         {'examples': [data], 'model': [candidate], 'baseline_model': [served]},
-        {'evaluation': [evaluation], 'blessing': [blessing]},
+        {'evaluation': [evaluation], 'blessing': [blessing], 'metrics': [Metrics()]},
         {'task': task, 'settings': to_json(EvaluateSettings(GATES[task])), 'code': ''},
     )
 

@@ -1,6 +1,7 @@
 """DataCheck and DataGate on the artifacts that the steps before them leave."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ import tensorflow_data_validation as tfdv
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import faces
+from components.dashboard import Markdown
 from components.errors import StepError
+from components.ingest.artifacts import Rejects
+from components.ingest.rejects import Summary
 from components.settings import ValidateSettings, to_json
 from components.validate import accepted, data_check, data_gate
 from components.validate.artifacts import DataVerdict
@@ -27,6 +31,9 @@ SETTINGS = ValidateSettings(maximum_image_drift=0.3, maximum_split_distance=0.4,
 def stopping(folder: Path) -> list[str]:
     """The gates that stopped the data whose artifacts lie in the folder."""
     return [finding.gate for finding in read_findings(folder / 'verdict') if finding.stops]
+
+
+SUMMARY = Summary(7, {'train': 6, 'eval': 0}, {'no image': 1}, {}, 0, ('faces.csv',), None, '')
 
 
 @pytest.fixture
@@ -48,10 +55,14 @@ def judge(tmp_path, measure, schemas, write_splits):
             'examples': standard_artifacts.Examples(),
             'statistics': standard_artifacts.ExampleStatistics(),
             'anomalies': standard_artifacts.ExampleAnomalies(),
+            'rejects': Rejects(),
         }
         for name, artifact in inputs.items():
             artifact.uri = str(folder / name)
-            artifact.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
+            if name != 'rejects':
+                artifact.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
+        (folder / 'rejects').mkdir()
+        (folder / 'rejects' / 'summary.json').write_text(json.dumps(dataclasses.asdict(SUMMARY)))
         verdict = DataVerdict()
         verdict.uri = str(folder / 'verdict')
         properties = {
@@ -64,7 +75,9 @@ def judge(tmp_path, measure, schemas, write_splits):
             'code': '',
         }
         channels = {name: [artifact] for name, artifact in inputs.items()}
-        data_check.Executor().Do(channels, {'verdict': [verdict]}, properties)
+        report = Markdown()
+        report.uri = str(folder / 'data_report')
+        data_check.Executor().Do(channels, {'verdict': [verdict], 'data_report': [report]}, properties)
         assert verdict.get_int_custom_property('passed') == int(not stopping(folder))
         data_gate.Executor().Do({'verdict': [verdict], 'statistics': channels['statistics']}, {}, properties)
         return read_findings(folder / 'verdict')
@@ -102,8 +115,11 @@ def test_the_next_data_are_compared_with_the_accepted(tmp_path, judge, examples,
         assert part in message
     assert '--override image-drift' not in message
     assert newest(tmp_path) == 'monday'
-    # The verdict is written all the same.
+    # The verdict is written all the same, for people too.
     assert stopping(tmp_path / 'tuesday') == ['class-drift']
+    page = (tmp_path / 'tuesday' / 'data_report').read_text()
+    for part in ('refused', 'class\\-drift', 'no image', r'faces\.csv'):
+        assert part in page
 
 
 def test_an_override_lets_the_data_pass_says_so_and_accepts_them(tmp_path, judge, examples, other_faces, angry):

@@ -1,0 +1,177 @@
+"""Compiles the pipeline for open-source Kubeflow Pipelines: one YAML, the PipelineSpec and what Kubernetes needs."""
+
+import json
+import re
+from typing import Any, Final
+
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.components import InfraValidator
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.pipeline import Pipeline
+
+from components.errors import StepError
+from pipeline.config import Config
+from pipeline.dag import create_pipeline
+from pipeline.kubeflow import mend, parameters
+from pipeline.kubeflow.artifacts import artifact_types, register
+from pipeline.kubeflow.settings import KubeflowSettings, Resources, Volume
+from pipeline.kubeflow.survey import Survey
+from pipeline.kubeflow.volumes import on_volumes
+
+SURVEY: Final = 'Survey'
+
+READS_OUTSIDE: Final = frozenset({SURVEY, 'DataCheck', 'DataGate', 'ServedModel', 'Pusher', 'RunReport'})
+"""Steps that read or change what is outside the graph, and are never taken from the cache."""
+
+REFUSES: Final = frozenset({SURVEY, 'DataGate'})
+"""Steps whose failure is an answer, the same at every attempt."""
+
+_NAME: Final = re.compile(r'[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?')
+
+
+def compile_pipeline(config: Config) -> str:
+    """The pipeline as YAML: PipelineSpec 2.1.0, and the platform document of Kubernetes.
+
+    The same configuration and code give the same bytes.
+
+    Args:
+        config: the pipeline; its folders are moved to the volumes of `config.kubeflow`.
+
+    Raises:
+        StepError: Kubeflow could not run it.
+    """
+    if not _NAME.fullmatch(config.name):
+        raise StepError(f'name is {config.name!r}: on Kubeflow it has lower-case letters, digits and - alone.')
+    placed = on_volumes(config)
+    survey = Survey(placed).with_id(SURVEY)
+    spec = compile_graph(create_pipeline(placed, survey.world, (survey,)), placed.kubeflow.image)
+    mend.add_parameters(spec, parameters.parameters(placed), SURVEY)
+    mend.set_commands(spec)
+    _set_tasks(spec, placed.kubeflow)
+    mend.refuse_templates(spec)
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    return _to_yaml(placed, spec, {'platforms': {'kubernetes': {'deploymentSpec': {'executors': _pods(spec, placed)}}}})
+
+
+def compile_graph(graph: Pipeline, image: str) -> mend.Spec:
+    """The PipelineSpec of a TFX graph, mended as far as the graph alone demands.
+
+    Raises:
+        StepError: Kubeflow could not run it.
+    """
+    for step in graph.components:
+        if isinstance(step, InfraValidator):
+            raise StepError(f'Task {step.id}: Kubeflow runs no InfraValidator. Use ServingCheck.')
+    register(artifact_types())
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=image, default_commands=list(mend.ENTRYPOINT), use_pipeline_spec_2_1=True
+        )
+    )
+    try:
+        spec = runner.run(graph, write_out=False)['pipelineSpec']
+    except (ValueError, NotImplementedError) as error:
+        raise StepError(f'TFX cannot compile this graph for Kubeflow: {str(error).splitlines()[0]}') from error
+    mend.refuse_what_cannot_run(spec)
+    mend.rename_components(spec)
+    mend.drop_value_artifacts(spec)
+    mend.name_producers(spec)
+    return spec
+
+
+def _set_tasks(spec: mend.Spec, settings: KubeflowSettings) -> None:
+    """Caching, retries and resources of each task."""
+    for task, executor in mend.executors(spec).items():
+        step = _step(task)
+        entry = mend.tasks(spec)[task]
+        entry['cachingOptions'] = {'enableCache': step not in READS_OUTSIDE}
+        if step not in REFUSES and settings.retries.count:
+            entry['retryPolicy'] = {
+                'maxRetryCount': settings.retries.count,
+                'backoffDuration': f'{settings.retries.back_off}s',
+                'backoffFactor': settings.retries.factor,
+                'backoffMaxDuration': f'{settings.retries.maximum_back_off}s',
+            }
+        executor['container']['resources'] = _resources(_of(settings, task))
+
+
+def _resources(wanted: Resources) -> dict[str, Any]:
+    resources: dict[str, Any] = {
+        'cpuRequest': wanted.cpu_request,
+        'cpuLimit': wanted.cpu_limit,
+        'memoryRequest': wanted.memory_request,
+        'memoryLimit': wanted.memory_limit,
+    }
+    if wanted.accelerator:
+        resources['accelerator'] = {'type': wanted.accelerator, 'count': str(wanted.accelerators)}
+    return resources
+
+
+def _pods(spec: mend.Spec, config: Config) -> dict[str, Any]:
+    """What Kubernetes is told of each executor's pod."""
+    settings = config.kubeflow
+    pods: dict[str, Any] = {}
+    for task in mend.tasks(spec):
+        pod: dict[str, Any] = {}
+        mounts = [{'constant': volume.claim, 'mountPath': volume.path} for volume in _volumes(settings, task)]
+        if mounts:
+            pod['pvcMount'] = mounts
+        if _of(settings, task).node_selector:
+            pod['nodeSelector'] = {'labels': _of(settings, task).node_selector}
+        if settings.secrets:
+            pod['secretAsEnv'] = [
+                {'secretName': entry.secret, 'keyToEnv': [{'secretKey': entry.key, 'envVar': variable}]}
+                for variable, entry in sorted(settings.secrets.items())
+            ]
+        if settings.image_pull_secrets:
+            pod['imagePullSecret'] = [{'secretName': name} for name in settings.image_pull_secrets]
+        if pod:
+            pods[f'exec-{task}'] = pod
+    return pods
+
+
+def _volumes(settings: KubeflowSettings, task: str) -> list[Volume]:
+    """The volumes that a task reads or writes, and no others: a volume ties its pod to the volume's node."""
+    readers = {
+        settings.data: {SURVEY, 'FaceExampleGen'},
+        settings.serving: {SURVEY, 'ServedModel', 'Pusher'},
+        settings.state: {SURVEY, 'DataCheck', 'DataGate', 'Trainer'},
+    }
+    return [volume for volume, steps in readers.items() if volume.claim and _step(task) in steps]
+
+
+def _of(settings: KubeflowSettings, task: str) -> Resources:
+    """The resources of the task itself, of its step, or of all."""
+    found = (settings.resources.get(name) for name in (task, _step(task), 'default'))
+    return next((resources for resources in found if resources is not None), Resources())
+
+
+def _step(task: str) -> str:
+    return task.partition('-')[0]
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML in which texts of several lines are blocks."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar('tag:yaml.org,2002:str', text, style='|' if '\n' in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _to_yaml(config: Config, spec: mend.Spec, platform: dict[str, Any]) -> str:
+    head = [
+        '# PIPELINE DEFINITION',
+        f'# Name: {config.name}',
+        '# Inputs:',
+        *(
+            f'#    {parameter.name}: {parameter.kind} [Default: {json.dumps(parameter.default)}]'
+            for parameter in parameters.parameters(config)
+        ),
+    ]
+    documents = yaml.dump_all([spec, platform], Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)
+    return '\n'.join(head) + '\n' + documents

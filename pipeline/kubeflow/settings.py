@@ -1,0 +1,99 @@
+"""What can be configured of a run on Kubeflow Pipelines. Importing this imports nothing heavy."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A PersistentVolumeClaim that is mounted into tasks; a bucket comes as one through its CSI driver.
+
+    Attributes:
+        claim: the claim's name; empty where the path is there without one.
+        path: where it is mounted, absolute.
+    """
+
+    claim: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a task asks of its node.
+
+    Attributes:
+        cpu_request, cpu_limit: cores.
+        memory_request, memory_limit: gigabytes.
+        accelerator: the resource's name, such as `nvidia.com/gpu`; empty for none.
+        accelerators: how many.
+        node_selector: labels that the node must have.
+    """
+
+    cpu_request: float = 0.5
+    cpu_limit: float = 2.0
+    memory_request: float = 1.5
+    memory_limit: float = 4.0
+    accelerator: str = ''
+    accelerators: int = 1
+    node_selector: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a task's pod is started again when it fails, and after how long.
+
+    Attributes:
+        count: of attempts after the first.
+        back_off: seconds before the first of them.
+        factor: by which each wait is longer than the last one.
+        maximum_back_off: seconds that no wait exceeds.
+    """
+
+    count: int = 2
+    back_off: int = 30
+    factor: float = 2.0
+    maximum_back_off: int = 600
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """One entry of a Kubernetes Secret, which is named and never quoted.
+
+    Attributes:
+        secret: the Secret's name.
+        key: its entry.
+    """
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True)
+class KubeflowSettings:
+    """How the pipeline is compiled for Kubeflow Pipelines.
+
+    Attributes:
+        image: the pipeline's image, made from `kubeflow/Dockerfile`.
+        pipeline_root: where a run's artifacts go, such as `s3://bucket/runs`; empty leaves it to the cluster.
+        data: volume of the datasets; relative paths of the configuration lie on it.
+        serving: volume of the served models.
+        state: volume of what outlives a run: checkpoints and accepted statistics.
+        resources: by task (`Trainer-expression`), by step (`Trainer`), or `default`.
+        retries: of every task but those that refuse.
+        secrets: from an environment variable of the tasks to the entry of a Secret that it is set from.
+        image_pull_secrets: names of Secrets for the image's registry.
+    """
+
+    image: str = 'emotion-pipeline:latest'
+    pipeline_root: str = ''
+    data: Volume = Volume('faces-data', '/mnt/data')
+    serving: Volume = Volume('faces-serving', '/mnt/serving')
+    state: Volume = Volume('faces-state', '/mnt/state')
+    resources: dict[str, Resources] = field(
+        default_factory=lambda: {
+            'default': Resources(),
+            'Trainer': Resources(cpu_request=2.0, cpu_limit=4.0, memory_request=3.0, memory_limit=8.0),
+        }
+    )
+    retries: Retries = Retries()
+    secrets: dict[str, SecretKey] = field(default_factory=dict)
+    image_pull_secrets: tuple[str, ...] = ()
