@@ -34,13 +34,16 @@ class Branch:
     channels: dict[str, types.BaseChannel]
 
 
-def create_pipeline(config: Config, world: World, first: tuple[BaseComponent, ...] = ()) -> Pipeline:
+def create_pipeline(
+    config: Config, world: World, first: tuple[BaseComponent, ...] = (), outcomes: str = ''
+) -> Pipeline:
     """The whole pipeline, for either runner.
 
     Args:
         config: where its folders are, and the flags of Beam; the steps' settings come with the world.
         world: what `pipeline.world.survey` saw, or what the tasks in `first` will tell of it.
         first: tasks before the branches.
+        outcomes: a folder into which it is written how a run ended, or an empty text.
     """
     branches = {task: _branch(task, config, world) for task in TASKS}
     joined, results = _join(config, branches, world)
@@ -52,6 +55,7 @@ def create_pipeline(config: Config, world: World, first: tuple[BaseComponent, ..
         configuration=world.configuration,
         store=str(config.metadata),
         overrides=world.overrides,
+        outcomes=outcomes,
     )
     steps = [step for branch in branches.values() for step in branch.steps]
     return Pipeline(

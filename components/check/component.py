@@ -83,6 +83,9 @@ class Executor(base_executor.BaseExecutor):
             write_warmup(Path(check.uri) / WARMUP, name, next(iter(questions.values())).images[0])
         (Path(check.uri) / FILE_NAME).write_text(json.dumps(dataclasses.asdict(result)), encoding='utf-8')
         check.set_int_custom_property('blessed', int(result.passed))
+        check.set_string_custom_property('model', name)
+        if result.latency is not None:
+            check.set_float_custom_property('latency_seconds', result.latency)
 
 
 class ServingCheck(base_component.BaseComponent):

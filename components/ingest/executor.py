@@ -43,17 +43,19 @@ class Executor(BaseBeamExecutor):
         task = exec_properties[TASK_KEY]
         ingest = settings.from_json(IngestSettings, exec_properties[SETTINGS_KEY])
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
-        folder = artifact_utils.get_single_instance(output_dict[REJECTS_KEY]).uri
+        rejected = artifact_utils.get_single_instance(output_dict[REJECTS_KEY])
+        folder = rejected.uri
 
         found = sources.resolve(ingest)
         parse.check(found.files, task, ingest)
-        _describe(examples, found)
+        examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
         with self._make_beam_pipeline() as pipeline:
             _build(pipeline, found.files, task, ingest, examples, folder)
 
         tallies = _take_tallies(folder)
         summary = rejects.summarize(tallies, _named(found), found.span, found.fingerprint, faces.SPLITS)
         _write_summary(folder, summary)
+        _describe(examples, rejected, found, summary)
         rejects.check(summary, tallies, _pictures(folder), ingest.maximum_reject_share)
 
 
@@ -118,9 +120,14 @@ def _write_summary(folder: str, summary: Summary) -> None:
         stream.write(json.dumps(dataclasses.asdict(summary), indent=2))
 
 
-def _describe(examples: artifact.Artifact, found: Sources) -> None:
-    examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
+def _describe(examples: artifact.Artifact, rejected: artifact.Artifact, found: Sources, summary: Summary) -> None:
+    """What lists of artifacts show of them."""
     examples.set_string_custom_property('fingerprint', found.fingerprint)
     examples.set_string_custom_property('payload_format', 'FORMAT_TF_EXAMPLE')
     if found.span is not None:
         examples.set_int_custom_property('span', found.span)
+    for split, rows in summary.kept.items():
+        examples.set_int_custom_property(f'rows_{split}', rows)
+    rejected.set_int_custom_property('rows_read', summary.rows)
+    rejected.set_int_custom_property('rows_rejected', sum(summary.rejected.values()))
+    rejected.set_int_custom_property('rows_left_out', sum(summary.left_out.values()))

@@ -62,14 +62,19 @@ class Executor(base_executor.BaseExecutor):
                 check / WARMUP,
                 from_json(PushSettings, exec_properties['settings']).keep,
             )
+            if not version:
+                refusal = 'an older version is this very model; roll back to it to serve it again'
         pushed = artifact_utils.get_single_instance(output_dict['pushed'])
         pushed.set_int_custom_property('pushed', int(not refusal))
         pushed.set_int_custom_property('pushed_version', version)
+        pushed.set_string_custom_property('model', exec_properties['name'])
+        pushed.set_string_custom_property('note', refusal)
         record = {
             'model': exec_properties['name'],
             'version': version,
             'folder': str(folder / str(version)) if version else '',
             'note': refusal,
+            'run': versions.provenance(folder, version).run if version else '',
         }
         (Path(pushed.uri) / FILE_NAME).write_text(json.dumps(record), encoding='utf-8')
 

@@ -111,14 +111,16 @@ def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | N
         keep: versions that stay, this one included.
 
     Returns:
-        The new version; the served one where that is this very artifact, pushed by a run that was killed afterwards,
-        or is made of the same.
+        The new version; the served one where that is this very model, pushed by a run that was killed afterwards; 0
+        where an older version is: since then it was replaced or rolled back, and a repeated run does not undo that.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / '.lock'):
         current = served(folder)
-        if current is not None and _is_the_same(provenance(folder, current), facts):
-            return current
+        if facts.rollback_of is None:
+            same = [version for version in versions(folder) if _is_the_same(provenance(folder, version), facts)]
+            if same:
+                return same[-1] if same[-1] == current else 0
         staged = Path(tempfile.mkdtemp(prefix='.staged-', dir=folder))
         shutil.copytree(saved_model, staged, dirs_exist_ok=True)
         (staged / PROVENANCE).parent.mkdir(exist_ok=True)
@@ -156,8 +158,8 @@ def rollback(folder: Path, version: int | None, created: str) -> tuple[int, int]
     return wanted, publish(folder / str(wanted), folder, facts, None, len(present) + 1)
 
 
-def _is_the_same(served: Provenance, facts: Provenance) -> bool:
-    return served.artifact == facts.artifact or served.made_of == facts.made_of != ''
+def _is_the_same(one: Provenance, other: Provenance) -> bool:
+    return one.artifact == other.artifact or one.made_of == other.made_of != ''
 
 
 def _prune(folder: Path, keep: int) -> None:

@@ -16,6 +16,7 @@ from components.ingest.artifacts import Rejects
 from components.properties import Text
 from components.report.assemble import TASKS, assemble
 from components.report.ledger import Ledger, read_ledger
+from components.report.outcome import write_outcome
 from components.report.render import render
 from components.settings import EvaluateSettings
 from components.source import fingerprint
@@ -50,6 +51,7 @@ class RunReportSpec(component_spec.ComponentSpec):
         'configuration': component_spec.ExecutionParameter(type=str),
         'overrides': component_spec.ExecutionParameter(type=str),
         'store': component_spec.ExecutionParameter(type=str),
+        'outcomes': component_spec.ExecutionParameter(type=str),
         'code': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -93,6 +95,8 @@ class Executor(base_executor.BaseExecutor):
             configuration=exec_properties['configuration'],
         )
         folder = Path(artifact_utils.get_single_uri(output_dict['report']))
+        if exec_properties['outcomes']:
+            write_outcome(Path(exec_properties['outcomes']), record)
         page = render(record)
         (folder / FILE_NAME).write_text(page, encoding='utf-8')
         artifact_utils.get_single_instance(output_dict['run_report']).value = framed(page)
@@ -106,17 +110,26 @@ class RunReport(base_component.BaseComponent):
         configuration: of the pipeline, as YAML.
         store: ML Metadata's SQLite file, or an empty text where there is none.
         overrides: data gates that did not stop the run, separated by blanks.
+        outcomes: a folder into which it is written how the run ended, or an empty text.
     """
 
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, channels: dict[str, types.BaseChannel], configuration: Text, store: str, overrides: Text = ''):
+    def __init__(
+        self,
+        channels: dict[str, types.BaseChannel],
+        configuration: Text,
+        store: str,
+        overrides: Text = '',
+        outcomes: str = '',
+    ):
         super().__init__(
             RunReportSpec(
                 configuration=configuration,
                 overrides=overrides,
                 store=store,
+                outcomes=outcomes,
                 code=fingerprint('report'),
                 report=types.Channel(type=Report),
                 run_report=types.Channel(type=Html),

@@ -59,12 +59,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of one candidate; `version` is 0 where it was not pushed, and `note` says why."""
+    """What became of one candidate; `version` is 0 where it was not pushed, and `note` says why.
+
+    `run` is the one that pushed the version, which an earlier run may have done.
+    """
 
     model: str
     version: int
     folder: str = ''
     note: str = ''
+    run: str = ''
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.components import InfraValidator
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 from tfx.orchestration.pipeline import Pipeline
 
@@ -16,13 +17,15 @@ from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.kubeflow import mend, parameters
 from pipeline.kubeflow.artifacts import artifact_types, register
+from pipeline.kubeflow.conclusion import Conclusion
 from pipeline.kubeflow.settings import KubeflowSettings, Resources, Volume
 from pipeline.kubeflow.survey import Survey
 from pipeline.kubeflow.volumes import on_volumes
 
 SURVEY: Final = 'Survey'
+CONCLUSION: Final = 'Conclusion'
 
-READS_OUTSIDE: Final = frozenset({SURVEY, 'DataCheck', 'DataGate', 'ServedModel', 'Pusher', 'RunReport'})
+READS_OUTSIDE: Final = frozenset({SURVEY, 'DataCheck', 'DataGate', 'ServedModel', 'Pusher', 'RunReport', CONCLUSION})
 """Steps that read or change what is outside the graph, and are never taken from the cache."""
 
 REFUSES: Final = frozenset({SURVEY, 'DataGate'})
@@ -46,7 +49,11 @@ def compile_pipeline(config: Config) -> str:
         raise StepError(f'name is {config.name!r}: on Kubeflow it has lower-case letters, digits and - alone.')
     placed = on_volumes(config)
     survey = Survey(placed).with_id(SURVEY)
-    spec = compile_graph(create_pipeline(placed, survey.world, (survey,)), placed.kubeflow.image)
+    outcomes, last = '', None
+    if placed.hooks.command or placed.hooks.webhook:
+        outcomes = str(placed.store / 'outcomes')
+        last = Conclusion(placed.name, placed.hooks, outcomes).with_id(CONCLUSION)
+    spec = compile_graph(create_pipeline(placed, survey.world, (survey,), outcomes), placed.kubeflow.image, last)
     mend.add_parameters(spec, parameters.parameters(placed), SURVEY)
     mend.set_commands(spec)
     _set_tasks(spec, placed.kubeflow)
@@ -55,8 +62,13 @@ def compile_pipeline(config: Config) -> str:
     return _to_yaml(placed, spec, {'platforms': {'kubernetes': {'deploymentSpec': {'executors': _pods(spec, placed)}}}})
 
 
-def compile_graph(graph: Pipeline, image: str) -> mend.Spec:
+def compile_graph(graph: Pipeline, image: str, last: BaseComponent | None = None) -> mend.Spec:
     """The PipelineSpec of a TFX graph, mended as far as the graph alone demands.
+
+    Args:
+        graph: the pipeline.
+        image: of every task.
+        last: the exit handler, which runs whatever became of the others.
 
     Raises:
         StepError: Kubeflow could not run it.
@@ -70,6 +82,8 @@ def compile_graph(graph: Pipeline, image: str) -> mend.Spec:
             default_image=image, default_commands=list(mend.ENTRYPOINT), use_pipeline_spec_2_1=True
         )
     )
+    if last is not None:
+        runner.set_exit_handler(last)
     try:
         spec = runner.run(graph, write_out=False)['pipelineSpec']
     except (ValueError, NotImplementedError) as error:
@@ -112,10 +126,11 @@ def _resources(wanted: Resources) -> dict[str, Any]:
 def _pods(spec: mend.Spec, config: Config) -> dict[str, Any]:
     """What Kubernetes is told of each executor's pod."""
     settings = config.kubeflow
+    hooked = CONCLUSION in mend.tasks(spec)
     pods: dict[str, Any] = {}
     for task in mend.tasks(spec):
         pod: dict[str, Any] = {}
-        mounts = [{'constant': volume.claim, 'mountPath': volume.path} for volume in _volumes(settings, task)]
+        mounts = [{'constant': volume.claim, 'mountPath': volume.path} for volume in _volumes(settings, task, hooked)]
         if mounts:
             pod['pvcMount'] = mounts
         if _of(settings, task).node_selector:
@@ -132,12 +147,12 @@ def _pods(spec: mend.Spec, config: Config) -> dict[str, Any]:
     return pods
 
 
-def _volumes(settings: KubeflowSettings, task: str) -> list[Volume]:
+def _volumes(settings: KubeflowSettings, task: str, hooked: bool) -> list[Volume]:
     """The volumes that a task reads or writes, and no others: a volume ties its pod to the volume's node."""
     readers = {
         settings.data: {SURVEY, 'FaceExampleGen'},
         settings.serving: {SURVEY, 'ServedModel', 'Pusher'},
-        settings.state: {SURVEY, 'DataCheck', 'DataGate', 'Trainer'},
+        settings.state: {SURVEY, 'DataCheck', 'DataGate', 'Trainer', *(['RunReport', CONCLUSION] if hooked else [])},
     }
     return [volume for volume, steps in readers.items() if volume.claim and _step(task) in steps]
 

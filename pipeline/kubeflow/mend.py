@@ -17,6 +17,9 @@ Spec = dict[str, Any]
 
 ENTRYPOINT: Final = ('python', '-m', 'pipeline.kubeflow.entrypoint')
 
+GRAPH: Final = 'tfx-dag'
+"""The component into which TFX puts the graph when an exit handler follows it."""
+
 _TASK: Final = re.compile(r'[A-Za-z0-9][A-Za-z0-9-]*')
 _WHOLE_INPUT: Final = '{{$}}'
 
@@ -30,8 +33,11 @@ def executors(spec: Spec) -> dict[str, Spec]:
 
 
 def tasks(spec: Spec) -> dict[str, Spec]:
-    """The tasks by name."""
-    return spec['root']['dag']['tasks']
+    """The tasks by name: those of the graph, and the exit handler where there is one."""
+    outer = spec['root']['dag']['tasks']
+    if GRAPH not in outer:
+        return outer
+    return {**spec['components'][GRAPH]['dag']['tasks'], **{name: outer[name] for name in outer if name != GRAPH}}
 
 
 def refuse_what_cannot_run(spec: Spec) -> None:
@@ -62,7 +68,7 @@ def rename_components(spec: Spec) -> None:
 
     kfp.local takes a component's prefix off without looking.
     """
-    for name in list(spec['components']):
+    for name in [name for name in spec['components'] if name != GRAPH]:
         component = spec['components'].pop(name)
         executor = spec['deploymentSpec']['executors'].pop(component['executorLabel'])
         component['executorLabel'] = f'exec-{name}'
@@ -105,6 +111,8 @@ def add_parameters(spec: Spec, parameters: tuple[Parameter, ...], task: str) -> 
             'description': parameter.description,
             'isOptional': True,
         }
+        if GRAPH in spec['components']:
+            _pass_on(spec, parameter)
         component['inputDefinitions']['parameters'][parameter.name] = {'parameterType': parameter.kind}
         entry['inputs']['parameters'][parameter.name] = {'componentInputParameter': parameter.name}
     for name, definition in root.items():
@@ -120,6 +128,15 @@ def set_commands(spec: Spec) -> None:
         container['command'] = list(ENTRYPOINT)
         place = container['args'].index('--json_serialized_inputs_spec_args') + 1
         container['args'][place] = json.dumps(component.get('inputDefinitions', {}), sort_keys=True)
+
+
+def _pass_on(spec: Spec, parameter: Parameter) -> None:
+    """Lets a parameter of the pipeline into the graph that stands beside an exit handler; TFX leaves it outside."""
+    inside = spec['components'][GRAPH].setdefault('inputDefinitions', {}).setdefault('parameters', {})
+    inside[parameter.name] = {'parameterType': parameter.kind}
+    task = spec['root']['dag']['tasks'][GRAPH]
+    given = task.setdefault('inputs', {}).setdefault('parameters', {})
+    given[parameter.name] = {'componentInputParameter': parameter.name}
 
 
 def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -75,10 +75,23 @@ class Backend:
         pods = platform['platforms']['kubernetes']['deploymentSpec']['executors']
         given = _arguments(spec, arguments or {})
         root = f'{spec["pipelineInfo"]["name"]}/{uuid.uuid4()}'
+        inner = spec['components'].get('tfx-dag', spec['root'])
         done: dict[str, Task] = {}
-        for name in _order(spec):
-            entry = spec['root']['dag']['tasks'][name]
-            if any(done[other].state in (FAILED, SKIPPED) for other in entry.get('dependentTasks', [])):
+        self._run_tasks(spec, pods, inner['dag']['tasks'], given, root, done)
+        if inner is not spec['root']:
+            # The exit handler runs whatever has become of the others.
+            assert set(spec['root']['dag']['tasks']['tfx-dag']['inputs']['parameters']) == set(given)
+            failed = any(task.state == FAILED for task in done.values())
+            status = {'error': {}, 'pipelineTaskName': 'tfx-dag', 'state': 'FAILED' if failed else 'COMPLETE'}
+            last = {name: entry for name, entry in spec['root']['dag']['tasks'].items() if name != 'tfx-dag'}
+            self._run_tasks(spec, pods, last, {'final_status': json.dumps(status)}, root, done)
+        return done
+
+    def _run_tasks(self, spec: Json, pods: Json, tasks: Json, given: Json, root: str, done: dict[str, Task]) -> None:
+        for name in _order(tasks):
+            entry = tasks[name]
+            waits_for = [done[other] for other in entry.get('dependentTasks', []) if other in done]
+            if any(task.state in (FAILED, SKIPPED) for task in waits_for):
                 done[name] = Task(SKIPPED)
                 continue
             component = spec['components'][entry['componentRef']['name']]
@@ -93,7 +106,10 @@ class Backend:
                 done[name] = self._execute(name, entry, component, executor, inputs, root)
             if done[name].state == SUCCEEDED:
                 self.cache[key] = done[name]
-        return done
+
+    def clear(self) -> None:
+        """Removes what the last task left of this bucket."""
+        shutil.rmtree(self._local(''), ignore_errors=True)
 
     def _inputs(self, entry: Json, component: Json, given: Json, done: dict[str, Task]) -> Json:
         """The driver's part: what the task is given. The artifacts' types arrive empty."""
@@ -102,6 +118,8 @@ class Backend:
         for key, source in entry.get('inputs', {}).get('parameters', {}).items():
             if 'runtimeValue' in source:
                 parameters[key] = source['runtimeValue']['constant']
+            elif 'taskFinalStatus' in source:
+                parameters[key] = given['final_status']
             elif 'componentInputParameter' in source:
                 parameters[key] = given[source['componentInputParameter']]
             else:
@@ -262,11 +280,9 @@ def _arguments(spec: Json, given: Mapping[str, Any]) -> Json:
     return {key: given.get(key, definition['defaultValue']) for key, definition in definitions.items()}
 
 
-def _order(spec: Json) -> list[str]:
-    tasks = spec['root']['dag']['tasks']
-    return list(
-        TopologicalSorter({name: entry.get('dependentTasks', []) for name, entry in tasks.items()}).static_order()
-    )
+def _order(tasks: Json) -> list[str]:
+    waits_for = {name: set(entry.get('dependentTasks', [])) & set(tasks) for name, entry in tasks.items()}
+    return list(TopologicalSorter(waits_for).static_order())
 
 
 def _cache_key(executor: Json, inputs: Json, component: Json) -> str:
@@ -298,7 +314,8 @@ def _key(uri: str) -> str:
     return uri.removeprefix('s3://').partition('/')[2]
 
 
-def kill_soon(process: subprocess.Popen, seconds: float) -> None:
-    """Kills a process as a lost node does: without a word."""
-    time.sleep(seconds)
+def kill_soon(process: subprocess.Popen, state: Path) -> None:
+    """Kills a process as a lost node does, without a word, when it has written a checkpoint of its first epoch."""
+    while process.poll() is None and not list(state.rglob('epoch-00000')):
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -139,7 +139,13 @@ def test_a_blessed_and_checked_model_is_pushed_with_its_provenance_and_warmup(ev
     pushed, record = push(inputs)
     assert (pushed.get_int_custom_property('pushed'), pushed.get_int_custom_property('pushed_version')) == (1, 1)
     folder = tmp_path / 'serving' / '1'
-    assert record == {'model': 'expression', 'version': 1, 'folder': str(folder), 'note': ''}
+    assert record == {
+        'model': 'expression',
+        'version': 1,
+        'folder': str(folder),
+        'note': '',
+        'run': '20240506-070809',
+    }
 
     facts = versions.provenance(folder.parent, 1)
     assert facts.kpis['accuracy'] == pytest.approx(ACCURACY)
@@ -176,7 +182,13 @@ def test_a_candidate_that_is_not_blessed_is_not_pushed(evaluated, checked, push,
     )
     assert pushed.get_int_custom_property('pushed') == 0
     assert pushed.get_int_custom_property('pushed_version') == 0
-    assert record == {'model': 'expression', 'version': 0, 'folder': '', 'note': 'refused by the evaluation'}
+    assert record == {
+        'model': 'expression',
+        'version': 0,
+        'folder': '',
+        'note': 'refused by the evaluation',
+        'run': '',
+    }
     assert not (tmp_path / 'serving').exists()
 
 
@@ -206,6 +218,21 @@ def test_an_executor_that_runs_again_after_a_kill_pushes_nothing_twice(evaluated
     inputs = {'model': evaluated.model, 'check': checked()}
     assert push(inputs)[1] == push(inputs)[1]
     assert versions.versions(tmp_path / 'serving') == [1]
+
+
+def test_a_model_that_was_replaced_is_not_pushed_again_by_a_repeated_run(evaluated, checked, push, tmp_path):
+    other = at(standard_artifacts.Model, tmp_path / 'other')
+    shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(other.uri))
+    first, second = ({'model': model, 'check': checked()} for model in (evaluated.model, other))
+    assert [push(first)[1]['version'], push(second)[1]['version']] == [1, 2]
+    pushed, record = push(first)
+    assert (record['version'], pushed.get_int_custom_property('pushed')) == (0, 0)
+    assert 'roll back' in record['note']
+    versions.rollback(tmp_path / 'serving', 1, '2026-01-01')
+    # Nor is the rollback undone.
+    assert push(second)[1]['version'] == 0
+    assert push(first)[1]['version'] == 3
+    assert versions.versions(tmp_path / 'serving') == [1, 2, 3]
 
 
 @pytest.fixture

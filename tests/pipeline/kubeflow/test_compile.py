@@ -221,6 +221,25 @@ def test_secrets_are_named_and_volumes_mounted_where_they_are_used():
     assert 'pvcMount' not in pods['Evaluator-expression']
 
 
+def test_with_a_hook_a_last_task_is_told_how_the_run_ended():
+    text = compile_pipeline(load('full', ['hooks.webhook=env:WEBHOOK']))
+    spec, platform = yaml.safe_load_all(text)
+    outer = spec['root']['dag']['tasks']
+    assert set(outer) == {'tfx-dag', 'Conclusion'}
+    assert outer['Conclusion']['triggerPolicy'] == {'strategy': 'ALL_UPSTREAM_TASKS_COMPLETED'}
+    assert outer['Conclusion']['dependentTasks'] == ['tfx-dag']
+    given = parameters_of(spec, 'Conclusion')
+    assert given['final_status'] == {'taskFinalStatus': {'producerTask': 'tfx-dag'}}
+    # What a person sets goes through to the graph inside.
+    names = set(spec['root']['inputDefinitions']['parameters'])
+    assert set(outer['tfx-dag']['inputs']['parameters']) == names
+    assert set(spec['components']['tfx-dag']['inputDefinitions']['parameters']) == names
+    pods = platform['platforms']['kubernetes']['deploymentSpec']['executors']
+    for task in ('RunReport', 'Conclusion'):
+        assert pods[f'exec-{task}']['pvcMount'] == [{'constant': 'faces-state', 'mountPath': '/mnt/state'}]
+    assert kfp_components.load_component_from_text(text).name == 'full'
+
+
 def test_a_text_that_argo_would_expand_is_refused():
     with pytest.raises(StepError, match=r"has \{\{.*'.*inputs\.x") as caught:
         compile_pipeline(load('full', ['ingest.keypoints.files=["/data/{{inputs.x}}.csv"]']))
