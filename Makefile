@@ -5,7 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
+CONTAINERS := $(CURDIR)/.kubeflow-test
 CONFIG ?= demo
+COMPILE = $(UV) pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet
 ARGS ?=
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -27,6 +29,16 @@ test: .venv/ready ## Run every test, whole runs included.
 test-fast: .venv/ready ## Run the tests that need no whole run: a minute or two.
 	@$(BIN)/pytest -m 'not e2e'
 
+.PHONY: test-kubeflow
+test-kubeflow: .venv/ready ## Run the compiled pipeline in containers (Debian: apt install podman runc crun debootstrap).
+	@mkdir -p $(CONTAINERS)
+	@$(BIN)/emotion-pipeline kubeflow compile --config tests/e2e/tiny.yaml --output $(CONTAINERS)/pipeline.yaml \
+		--set kubeflow.image=localhost/emotion-pipeline:test \
+		--set kubeflow.data.path=$(CONTAINERS)/pipeline-root/data \
+		--set kubeflow.serving.path=$(CONTAINERS)/pipeline-root/serving \
+		--set kubeflow.state.path=$(CONTAINERS)/pipeline-root/state
+	@kubeflow/test/run $(CONTAINERS)/pipeline.yaml
+
 .PHONY: lint
 lint: .venv/ready ## Check style (ruff) and types (mypy).
 	@$(BIN)/ruff check .
@@ -42,11 +54,12 @@ format: .venv/ready ## Rewrite the code in the house style.
 setup: .venv/ready ## Make the environment in .venv, from the lock.
 
 .PHONY: lock
-lock: $(UV) ## Resolve the dependencies of setup.py anew: for development, and without its tools for the image.
-	@$(UV) pip compile setup.py --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url \
-		--no-annotate --no-header --quiet --upgrade --output-file requirements/development.lock
-	@$(UV) pip compile setup.py --constraints requirements/development.lock --generate-hashes --python-version 3.11 \
-		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements/runtime.lock
+lock: $(UV) ## Resolve the dependencies of setup.py anew, and those of the images.
+	@$(COMPILE) --upgrade setup.py --extra dev --output-file requirements/development.lock
+	@$(COMPILE) --constraints requirements/development.lock --no-emit-package tensorflow setup.py kubeflow/cpu.in \
+		--output-file kubeflow/cpu.lock
+	@$(COMPILE) --constraints requirements/development.lock setup.py kubeflow/gpu.in --output-file kubeflow/gpu.lock
+	@$(COMPILE) --upgrade kubeflow/build.in --output-file kubeflow/build.lock
 
 .PHONY: clean
 clean: ## Remove the environment; runs and served models stay.

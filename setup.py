@@ -32,6 +32,7 @@ RUNTIME = [
 
 DEVELOPMENT = [
     'pytest>=8,<9',
+    'pytest-xdist>=3.6,<4',  # fast tests on both cores
     'pytest-timeout>=2.3,<3',  # a hung run fails instead of eating the hour that CI has
     'hypothesis>=6.100,<7',  # the property tests of augmentation and of hostile rows
     'ruff>=0.8,<1',

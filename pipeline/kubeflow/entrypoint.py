@@ -127,7 +127,6 @@ def parse(arguments: Sequence[str] | None = None) -> Invocation:
     parser.add_argument(
         '--json_serialized_inputs_spec_args', required=True, metavar='JSON', help='ComponentInputsSpec.'
     )
-    parser.add_argument('--code', metavar='FINGERPRINT', help="Changes the key of Kubeflow's cache; not looked at.")
     known, flags = parser.parse_known_args(arguments)
     messages = {
         'json_serialized_invocation_args': pipeline_spec_pb2.ExecutorInput(),
@@ -254,6 +253,8 @@ def _log_to_stderr(task: str) -> None:
     handler.setFormatter(_TaskFormatter(task))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     absl_logging.set_verbosity(absl_logging.INFO)
+    # Beam tells of each type hint that it does not know, dozens of times at every start.
+    logging.getLogger('apache_beam.typehints').setLevel(logging.WARNING)
 
 
 def _terminate(task: str, number: int, frame: FrameType | None) -> NoReturn:

@@ -8,12 +8,12 @@ class Volume:
     """A PersistentVolumeClaim that is mounted into tasks; a bucket comes as one through its CSI driver.
 
     Attributes:
-        claim: the claim's name; empty where the path is there without one.
         path: where it is mounted, absolute.
+        claim: the claim's name; empty where the path is there without one.
     """
 
-    claim: str
     path: str
+    claim: str = ''
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class KubeflowSettings:
 
     image: str = 'emotion-pipeline:latest'
     pipeline_root: str = ''
-    data: Volume = Volume('faces-data', '/mnt/data')
-    serving: Volume = Volume('faces-serving', '/mnt/serving')
-    state: Volume = Volume('faces-state', '/mnt/state')
+    data: Volume = Volume('/mnt/data', 'faces-data')
+    serving: Volume = Volume('/mnt/serving', 'faces-serving')
+    state: Volume = Volume('/mnt/state', 'faces-state')
     resources: dict[str, Resources] = field(
         default_factory=lambda: {
             'default': Resources(),

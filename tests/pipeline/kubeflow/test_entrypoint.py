@@ -91,7 +91,6 @@ def start(process, executors, tmp_path, capsys) -> Callable[..., Ended]:
             json.dumps(given),
             '--json_serialized_inputs_spec_args',
             json.dumps(spec or {}),
-            '--code=0123abcd',
             *flags,
         ]
         capsys.readouterr()
@@ -748,7 +747,6 @@ def command(executor, given, spec):
         json.dumps(given),
         '--json_serialized_inputs_spec_args',
         json.dumps(spec),
-        '--code=0123abcd',
     ]
 
 
