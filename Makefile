@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 CONTAINERS := $(CURDIR)/.kubeflow-test
 CONFIG ?= demo
 COMPILE = $(UV) pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet
@@ -23,11 +24,11 @@ run: .venv/ready ## Train, evaluate and push both models (CONFIG=demo or full, A
 
 .PHONY: test
 test: .venv/ready ## Run every test, whole runs included.
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-fast
-test-fast: .venv/ready ## Run the tests that need no whole run: a minute or two.
-	@$(BIN)/pytest -m 'not e2e'
+test-fast: .venv/ready ## Run the tests that need no whole run: two or three minutes.
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not e2e'
 
 .PHONY: test-kubeflow
 test-kubeflow: .venv/ready ## Run the compiled pipeline in containers (Debian: apt install podman runc crun debootstrap).

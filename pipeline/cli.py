@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from pipeline.local import Result
 
-REFUSED, STOPPED, INTERRUPTED = 3, 4, 130
-EXIT: Final = {'pushed': 0, 'unchanged': 0, 'refused': REFUSED, 'stopped': STOPPED, 'interrupted': INTERRUPTED}
-
 
 @click.group(cls=Group, context_settings={'help_option_names': ['-h', '--help']})
 @click.version_option(package_name='emotion-pipeline')
@@ -70,9 +67,10 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: 
             watch = partial(_show_step, console, status)
             result = local.run(settings, run_id, tuple(sorted(set(gates))), watch, retrain)
     _conclude(result, console)
-    for warning in hooks.conclude(settings.hooks, settings.name, result.entry):
+    decision = hooks.from_entry(settings.name, result.entry)
+    for warning in hooks.conclude(settings.hooks, decision):
         console.print(f'Warning: {warning}', markup=False, soft_wrap=True)
-    sys.exit(EXIT.get(result.entry.state, 1))
+    sys.exit(decision.exit_status)
 
 
 @main.command()

@@ -108,13 +108,13 @@ def from_entry(pipeline: str, entry: Entry) -> Decision:
     )
 
 
-def conclude(settings: HookSettings, pipeline: str, entry: Entry) -> list[str]:
+def conclude(settings: HookSettings, decision: Decision) -> list[str]:
     """Tells what a run of `emotion-pipeline run` decided, unless a scheduler that started it does.
 
     Returns:
         A warning, one line, for each hook that did not take it.
     """
-    return [] if os.environ.get(SCHEDULED) else notify(settings, from_entry(pipeline, entry))
+    return [] if os.environ.get(SCHEDULED) else notify(settings, decision)
 
 
 def notify(settings: HookSettings, decision: Decision, pauses: Sequence[float] = _PAUSES) -> list[str]:

@@ -283,10 +283,10 @@ def test_a_run_of_its_own_is_told_and_one_of_a_schedule_is_left_to_the_scheduler
     receiver = receive(200)
     settings = HookSettings(webhook=receiver.url)
     entry = Entry('1', 'pushed', '2024-01-01T00:00:00+00:00', pushed={'faces': 1})
-    assert conclude(settings, 'mine', entry) == []
+    assert conclude(settings, from_entry('mine', entry)) == []
     assert [json.loads(body)['decision'] for *_, body in receiver.received] == ['pushed']
     monkeypatch.setenv(hooks.SCHEDULED, '1')
-    assert conclude(settings, 'mine', entry) == []
+    assert conclude(settings, from_entry('mine', entry)) == []
     assert len(receiver.received) == 1
 
 
