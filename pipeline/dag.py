@@ -56,6 +56,7 @@ def create_pipeline(
         store=str(config.metadata),
         overrides=world.overrides,
         outcomes=outcomes,
+        started=world.started,
     )
     steps = [step for branch in branches.values() for step in branch.steps]
     return Pipeline(

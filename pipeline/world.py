@@ -23,7 +23,7 @@ from components.validate import accepted
 from components.validate.findings import check_overrides
 from pipeline.config import TASKS, Config, of, to_yaml
 
-_SHARED = ('check', 'push', 'overrides', 'configuration')
+_SHARED = ('check', 'push', 'overrides', 'configuration', 'started')
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class World:
         check, push: what ServingCheck and Pusher are told, as JSON.
         overrides: data gates that do not stop this run, separated by blanks.
         configuration: the whole configuration, as YAML.
+        started: when the run began, ISO 8601; an empty text where ML Metadata knows.
     """
 
     tasks: dict[str, Surroundings]
@@ -83,6 +84,7 @@ class World:
     push: Text
     overrides: Text
     configuration: Text
+    started: Text = ''
 
 
 def to_texts(world: World) -> dict[str, Text]:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from components.settings import PushSettings, from_json
 from components.source import ROOT, fingerprint
 
 FILE_NAME: Final = 'pushed.json'
+REVISION: Final = 'EMOTION_PIPELINE_REVISION'  # an image has no repository
 
 
 class PusherSpec(component_spec.ComponentSpec):
@@ -151,7 +153,9 @@ class Pusher(base_component.BaseComponent):
 
 
 def git_commit() -> str:
-    """The commit of the code that runs, or an empty text outside a repository."""
+    """The commit of the code that runs; an empty text where neither an image's environment nor a repository tells."""
+    if os.environ.get(REVISION):
+        return os.environ[REVISION]
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed command
             ['git', '-C', str(ROOT), 'rev-parse', 'HEAD'],  # noqa: S607

@@ -52,6 +52,7 @@ class RunReportSpec(component_spec.ComponentSpec):
         'overrides': component_spec.ExecutionParameter(type=str),
         'store': component_spec.ExecutionParameter(type=str),
         'outcomes': component_spec.ExecutionParameter(type=str),
+        'started': component_spec.ExecutionParameter(type=str),
         'code': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -82,7 +83,7 @@ class Executor(base_executor.BaseExecutor):
         store = Path(exec_properties['store'])
         configuration = yaml.safe_load(exec_properties['configuration'])
         known = exec_properties['store'] and store.exists()
-        ledger = read_ledger(store, run) if known else Ledger(datetime.datetime.now(datetime.UTC), (), {})
+        ledger = read_ledger(store, run) if known else Ledger(_time(exec_properties['started']), (), {})
         record = assemble(
             run=run,
             pipeline=configuration['name'],
@@ -111,6 +112,7 @@ class RunReport(base_component.BaseComponent):
         store: ML Metadata's SQLite file, or an empty text where there is none.
         overrides: data gates that did not stop the run, separated by blanks.
         outcomes: a folder into which it is written how the run ended, or an empty text.
+        started: when the run began, ISO 8601; an empty text where the store knows.
     """
 
     SPEC_CLASS = RunReportSpec
@@ -123,6 +125,7 @@ class RunReport(base_component.BaseComponent):
         store: str,
         overrides: Text = '',
         outcomes: str = '',
+        started: Text = '',
     ):
         super().__init__(
             RunReportSpec(
@@ -130,12 +133,17 @@ class RunReport(base_component.BaseComponent):
                 overrides=overrides,
                 store=store,
                 outcomes=outcomes,
+                started=started,
                 code=fingerprint('report'),
                 report=types.Channel(type=Report),
                 run_report=types.Channel(type=Html),
                 **channels,
             )
         )
+
+
+def _time(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text) if text else datetime.datetime.now(datetime.UTC)
 
 
 def evaluate_settings(configuration: dict[str, Any]) -> dict[str, EvaluateSettings]:

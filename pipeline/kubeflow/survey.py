@@ -4,6 +4,8 @@ It is never cached. What it finds, spans and files, the served models, the accep
 as parameters, which are part of Kubeflow's cache key: they are taken from the cache for as long as it stays the same.
 """
 
+import dataclasses
+import datetime
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +52,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
+        began = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
         values = dict(exec_properties)
         compiled = yaml.safe_load(values.pop(CONFIGURATION))
         if values.pop(CODE) != distribution_fingerprint():
@@ -61,7 +64,7 @@ class Executor(base_executor.BaseExecutor):
         config = on_volumes(build(compiled, request.settings, 'of this run'))
         _draw(config)
         world = survey(config, request.overrides, uuid.uuid4().hex if request.retrain else '')
-        for name, text in to_texts(world).items():
+        for name, text in to_texts(dataclasses.replace(world, started=began)).items():
             artifact_utils.get_single_instance(output_dict[name]).value = text
 
 

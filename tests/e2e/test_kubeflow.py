@@ -186,7 +186,10 @@ def test_the_dashboard_gets_the_figures_of_the_predictions(cluster, first, tmp_p
 
 
 def test_the_dashboard_gets_one_page_each_of_the_run_and_of_the_data(cluster, first):
-    assert b'<html' in content(cluster, first, 'RunReport', 'run_report')[:200]
+    page = content(cluster, first, 'RunReport', 'run_report').decode()
+    assert '<html' in page[:200]
+    # The run began with its first task, minutes before its report was written.
+    assert ' min' in re.search('<dt>Took</dt><dd>([^<]*)', page)[1]
     assert b'# Data of the keypoints model: accepted' in content(cluster, first, 'DataCheck-keypoints', 'data_report')
 
 

@@ -164,6 +164,12 @@ def test_a_blessed_and_checked_model_is_pushed_with_its_provenance_and_warmup(ev
     tf.saved_model.load(str(folder))
 
 
+def test_in_an_image_the_environment_names_the_commit(monkeypatch):
+    assert len(component.git_commit()) == 40
+    monkeypatch.setenv('EMOTION_PIPELINE_REVISION', 'abc123')
+    assert component.git_commit() == 'abc123'
+
+
 def test_the_joint_model_has_no_evaluation_of_its_own(evaluated, checked, push, tmp_path):
     _, record = push({'model': evaluated.model, 'check': checked()}, name=faces.JOINT_MODEL)
     assert record['version'] == 1
