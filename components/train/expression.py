@@ -19,6 +19,7 @@ TASK = Task(
     metric=lambda: keras.metrics.CategoricalAccuracy(name='accuracy'),
     figure='val_accuracy',
     mode='max',
+    mirror_answer=lambda logits: logits,
     decode=lambda logits: tf.nn.softmax(logits).numpy(),
     to_truth=lambda label: label,
     export=ExpressionModel,

@@ -25,6 +25,7 @@ from components.train.batches import (
 )
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
+from components.train.network import averaged_over_mirror
 
 PREDICTIONS = 'predictions.npz'
 
@@ -40,6 +41,7 @@ class Task:
         loss: from the settings to the loss.
         metric: from nothing to the metric that is shown.
         figure, mode: by which figure of the history, and in which direction, the best epoch is chosen.
+        mirror_answer: from the network's output for a mirror image to that for the image itself.
         decode: from the network's outputs to predictions as the exported model gives them.
         to_truth: from a split's truths to the form of those predictions.
         export: from the network and Transform's output to what is saved.
@@ -52,6 +54,7 @@ class Task:
     metric: Callable[[], keras.metrics.Metric]
     figure: str
     mode: str
+    mirror_answer: Callable[[keras.KerasTensor], keras.KerasTensor]
     decode: Callable[[np.ndarray], np.ndarray]
     to_truth: Callable[[np.ndarray], np.ndarray]
     export: Callable[[keras.Model, tft.TFTransformOutput], ExportedNetwork]
@@ -69,6 +72,8 @@ def run(task: Task, arguments: FnArgs) -> None:
 
     with precision(settings):
         network = fit(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
+        if settings.average_mirror:
+            network = averaged_over_mirror(network, task.mirror_answer)
         write_predictions(task, network, settings, evaluation, run_folder)
         (run_folder / HISTORY).write_text(json.dumps(checkpoints.history), encoding='utf-8')
         save(task.export(network, transform_output), Path(arguments.serving_model_dir))

@@ -6,7 +6,7 @@ from components import faces
 from components.train.export import KeypointModel
 from components.train.fit import Task, run
 from components.train.losses import RootMeanSquaredError, mean_absolute_error
-from components.train.network import keypoint_network
+from components.train.network import keypoint_network, mirror_points
 
 TASK = Task(
     name=faces.KEYPOINT_MODEL,
@@ -16,6 +16,7 @@ TASK = Task(
     metric=RootMeanSquaredError,
     figure='val_rmse',
     mode='min',
+    mirror_answer=mirror_points,
     decode=lambda points: points * faces.KEYPOINT_SIZE,
     to_truth=lambda points: points * faces.KEYPOINT_SIZE,
     export=KeypointModel,

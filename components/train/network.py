@@ -3,10 +3,11 @@
 Pre-activation is not used: at this depth the original form (He et al. 2015, arXiv:1512.03385) trains as well.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from components import faces
 from components.settings import TrainSettings
@@ -54,3 +55,23 @@ def keypoint_network(settings: TrainSettings) -> keras.Model:
     x = layers.Rescaling(0.1, 0.5, dtype='float32')(x)
     x = layers.Reshape((len(faces.KEYPOINTS), 2), dtype='float32')(x)
     return keras.Model(inputs, x, name='keypoints')
+
+
+def averaged_over_mirror(
+    network: keras.Model, mirror_answer: Callable[[keras.KerasTensor], keras.KerasTensor]
+) -> keras.Model:
+    """The mean of a network's answers to an image and to its mirror image.
+
+    Args:
+        network: pixels to answers.
+        mirror_answer: from the answer to a mirror image to that to the image itself.
+    """
+    inputs = keras.Input(network.input_shape[1:])
+    mirrored = mirror_answer(network(ops.flip(inputs, axis=2)))
+    return keras.Model(inputs, layers.Average(dtype='float32')([network(inputs), mirrored]), name=network.name)
+
+
+def mirror_points(points: keras.KerasTensor) -> keras.KerasTensor:
+    """Points `[batch, 15, 2]`, as shares of the image's size, where they are in the mirror image."""
+    swapped = ops.take(points, ops.array(faces.FLIP_ORDER), axis=1)
+    return swapped * ops.array([-1.0, 1.0]) + ops.array([1.0, 0.0])

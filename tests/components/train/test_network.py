@@ -7,10 +7,12 @@ import inspect
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.settings import TrainSettings
 from components.train import network
-from components.train.network import expression_network, keypoint_network
+from components.train.network import averaged_over_mirror, expression_network, keypoint_network, mirror_points
+from components.transform.augment import flip
 
 TINY = TrainSettings(widths=(4, 8), blocks=(1, 2))
 
@@ -19,7 +21,7 @@ def test_the_networks_need_no_tensorflow():
     tree = ast.parse(inspect.getsource(network))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split('.')[0] for name in imported} == {'functools', 'keras', 'components'}
+    assert {name.split('.')[0] for name in imported} == {'collections', 'functools', 'keras', 'components'}
     assert {name for name in imported if name.startswith('components')} == {'components', 'components.settings'}
 
 
@@ -36,6 +38,29 @@ def test_pixels_to_answers(build, answer, size, stride):
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert np.ptp(found, axis=0).min() > 0
+
+
+def test_mirrored_points_are_those_of_the_flip_that_training_sees():
+    points = np.random.default_rng(2).random((4, 15, 2)).astype(np.float32)
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    _, flipped = flip(tf.constant(images), tf.constant(points), tf.ones(4, tf.bool))
+    np.testing.assert_allclose(mirror_points(points), flipped, atol=1e-6)
+    np.testing.assert_allclose(mirror_points(mirror_points(points)), points, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('build', 'mirror'),
+    [(expression_network, lambda logits: logits), (keypoint_network, mirror_points)],
+    ids=['expression', 'keypoints'],
+)
+def test_averaged_over_the_mirror_a_network_answers_a_mirror_image_alike(build, mirror):
+    network = build(TINY)
+    averaged = averaged_over_mirror(network, mirror)
+    pixels = np.random.default_rng(3).normal(size=(3, 48, 48, 1)).astype(np.float32)
+    plain, other = network(pixels), mirror(network(pixels[:, :, ::-1]))
+    assert np.abs(plain - other).max() > 1e-3
+    np.testing.assert_allclose(averaged(pixels), (plain + other) / 2, atol=1e-5)
+    np.testing.assert_allclose(averaged(pixels[:, :, ::-1]), mirror(averaged(pixels)), atol=1e-5)
 
 
 def test_answers_stay_float32_in_mixed_precision():
