@@ -86,6 +86,7 @@ class AugmentSettings:
         contrast: largest relative change of contrast.
         occlusion: largest side of a grey square, as a share of the image's width; 0 for none.
         occlusion_probability: share of the images that get such a square.
+        mixup: of the expressions' images, parameter of the Beta distribution by which two are blended; 0 for none.
     """
 
     flip: bool = True
@@ -96,6 +97,7 @@ class AugmentSettings:
     contrast: float = 0.25
     occlusion: float = 0.25
     occlusion_probability: float = 0.3
+    mixup: float = 0.0
 
 
 @dataclass(frozen=True)

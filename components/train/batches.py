@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 
 from components import faces
 from components.settings import TrainSettings
-from components.transform.augment import augment
+from components.transform.augment import augment, mix
 from components.transform.preprocessing import LABEL, PIXELS, POINTS
 
 DECODE_BATCH = 256
@@ -93,8 +93,13 @@ def training_batches(
     def load(step: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, targets = tf.gather(pixels, index), tf.gather(truth, index)
         points = targets if is_keypoints else tf.zeros([tf.shape(index)[0], len(faces.KEYPOINTS), 2])
-        images, points = augment(images, points, tf.stack([seed, tf.cast(step, tf.int32)]), settings.augment)
-        return images, encode(points if is_keypoints else targets)
+        of_step = tf.stack([seed, tf.cast(step, tf.int32)])
+        images, points = augment(images, points, of_step, settings.augment)
+        if is_keypoints:
+            return images, encode(points)
+        if not settings.augment.mixup:
+            return images, encode(targets)
+        return mix(images, encode(targets), tf.random.fold_in(of_step, 1), settings.augment.mixup)
 
     numbers = tf.data.Dataset.range(first_epoch, settings.epochs)
     return numbers.flat_map(epoch).map(load, num_parallel_calls=2).prefetch(4)

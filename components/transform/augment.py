@@ -127,5 +127,28 @@ def occlude(images: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf
     return tf.where(covered[..., None], 0.0, images)
 
 
+def mix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Blends each image, and its target, with another one of the batch (mixup, arXiv:1710.09412).
+
+    Args:
+        images: float32 `[batch, height, width, 1]`.
+        targets: float32 `[batch, classes]`.
+        seed: int32 `[2]`.
+        alpha: both parameters of the Beta distribution of the blend; the image itself has the larger share.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    first, second = tf.unstack(tf.random.stateless_gamma([2, tf.shape(images)[0]], seed, alpha))
+    # Both can be too small for float32.
+    share = tf.math.divide_no_nan(first, first + second)
+    share = tf.maximum(share, 1.0 - share)[:, None]
+    image_share = share[:, :, None, None]
+    return (
+        image_share * images + (1.0 - image_share) * images[::-1],
+        share * targets + (1.0 - share) * targets[::-1],
+    )
+
+
 def _centres(count: tf.Tensor) -> tf.Tensor:
     return (tf.range(tf.cast(count, tf.float32)) + 0.5) / tf.cast(count, tf.float32)

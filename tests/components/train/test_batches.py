@@ -121,3 +121,16 @@ def test_a_split_is_loaded_whole_with_where_it_comes_from(transformed, load, tas
         assert found.truth.tolist() == [face.label for face in drawn]
     else:
         np.testing.assert_allclose(found.truth.reshape(15, 30) * 96, [face.points for face in drawn], rtol=1e-5)
+
+
+def test_mixup_blends_expressions_and_leaves_points_alone():
+    settings = dataclasses.replace(SETTINGS, batch_size=11, augment=dataclasses.replace(PLAIN, mixup=1.0))
+    encode = lambda label: tf.one_hot(label, COUNT)  # noqa: E731
+    blended = list(training_batches(split(), settings, 7, 0, encode).as_numpy_iterator())
+    for _, targets in blended:
+        np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    assert min(targets.max(axis=1).min() for _, targets in blended) < 0.9
+    # A training that was killed sees the same blends when it goes on.
+    assert_same(blended[2:], list(training_batches(split(), settings, 7, 1, encode).as_numpy_iterator()))
+    plain = dataclasses.replace(settings, augment=PLAIN)
+    assert_same(batches(split(True), settings), batches(split(True), plain))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components import faces
 from components.settings import AugmentSettings
-from components.transform.augment import augment, change_light, flip, move, occlude, random_matrices, warp
+from components.transform.augment import augment, change_light, flip, mix, move, occlude, random_matrices, warp
 
 NOTHING = AugmentSettings(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 GEOMETRY = dataclasses.replace(AugmentSettings(), brightness=0.0, contrast=0.0, occlusion=0.0)
@@ -215,3 +215,26 @@ def test_the_share_of_covered_images_is_the_one_asked_for(run, probability):
     if probability:
         sides = covered.any(axis=1).sum(axis=1) / 32
         assert sides.max() > 0.45
+
+
+@few
+@given(seed=seeds, alpha=st.floats(0.01, 2.0), eager=st.booleans())
+def test_a_blend_has_the_shares_of_its_target(seed, alpha, eager):
+    """Images of one value each, and targets that name them: both must be blended alike."""
+    values = np.arange(6, dtype=np.float32)
+    images, targets = np.ones((6, 4, 4, 1), np.float32) * values[:, None, None, None], np.eye(6, dtype=np.float32)
+    blend = mix if eager else tf.function(mix)
+    mixed, shares = (found.numpy() for found in blend(tf.constant(images), tf.constant(targets), list(seed), alpha))
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(mixed, np.ones_like(mixed) * (shares @ values)[:, None, None, None], atol=1e-5)
+    # The face itself prevails, and its partner is the one from the other end of the batch.
+    assert (shares.argmax(axis=1) == np.arange(6)).all() or np.isclose(shares.max(axis=1), 0.5, atol=1e-3).any()
+    np.testing.assert_allclose(np.diag(shares) + np.diag(shares[:, ::-1]), 1, atol=1e-6)
+
+
+def test_blends_follow_their_seed_and_the_larger_parameter_blends_more():
+    images, targets = np.zeros((512, 2, 2, 1), np.float32), np.eye(512, dtype=np.float32)
+    first, again, other = (mix(images, targets, seed, 0.4)[1] for seed in ([1, 2], [1, 2], [1, 3]))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+    assert np.diag(mix(images, targets, [1, 2], 2.0)[1]).mean() < np.diag(first).mean() - 0.05
