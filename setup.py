@@ -26,6 +26,7 @@ RUNTIME = [
     'pillow>=10,<12',  # reads the header of an image before it is decoded
     'matplotlib>=3.8,<4',  # the ticks of the report's axes
     'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
+    'scipy>=1.11,<2',  # bootstrap intervals of the report's figures
     'tzlocal>=5,<6',  # the time zone of schedules on this machine
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]

@@ -15,6 +15,7 @@ from components.evaluate.metrics import DIRECTIONS
 from components.evaluate.results import OVERALL, Verdict, is_blessed, read_confusion, read_figures, read_verdicts
 from components.ingest.rejects import Summary, read_pictures, read_summary
 from components.report import artifacts, charts, gallery, metrics
+from components.report.intervals import Interval, intervals
 from components.report.record import Branch
 from components.validate.findings import Finding, read_findings
 
@@ -68,6 +69,7 @@ class Chapter:
     verdicts: Sequence[Verdict] = ()
     blessed: bool | None = None
     figures: Figures = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
     slices: Sequence[SliceTable] = ()
     confusion: np.ndarray | None = None
     point_errors: PointErrors | None = None
@@ -152,6 +154,8 @@ def _read_model(chapter: Chapter, branch: Branch) -> None:
         errors = functools.partial(_point_errors, chapter.overall)
         chapter.point_errors = chapter.read('the mean face', branch.examples, errors)
     predictions = chapter.read('the predictions', branch.model_run, artifacts.read_predictions)
+    if predictions is not None:
+        chapter.intervals = intervals(branch.task, predictions)
     if predictions is not None and branch.examples is not None:
         tiles = functools.partial(_evaluation_tiles, branch.task, predictions)
         chapter.best, chapter.worst = chapter.read('evaluation faces', branch.examples, tiles) or ((), ())
