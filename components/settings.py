@@ -117,6 +117,7 @@ class TrainSettings:
         weight_decay: AdamW's decoupled decay.
         label_smoothing: for the expressions' cross-entropy.
         patience: epochs without a better figure on the eval split before training stops early.
+        average_epochs: over how many epochs the weights are averaged for the model that is kept; 0 for none.
         average_mirror: whether the model answers with the mean over an image and its mirror image, for twice the time.
         mixed_precision: float16 on a GPU; ignored on a processor, where it is slower.
         augment: bounds of the augmentation.
@@ -134,6 +135,7 @@ class TrainSettings:
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
     patience: int = 20
+    average_epochs: float = 0.0
     average_mirror: bool = True
     mixed_precision: bool = True
     augment: AugmentSettings = AugmentSettings()

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import keras
 
+from components.train.average import WeightAverage
+
 progress = logging.getLogger('emotion_pipeline.progress')
 
 LATEST, BEST, HISTORY = 'latest.weights.h5', 'best.weights.h5', 'history.json'
+AVERAGE = 'average.npz'
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -25,10 +28,20 @@ class Checkpoints(keras.callbacks.Callback):
         mode: `max` or `min`.
         patience: epochs without a better figure before the training stops.
         epochs: how many there will be, for the progress report.
+        average: of the weights, where validation sees it: the best weights are the averaged ones then.
     """
 
-    def __init__(self, folder: Path, figure: str, mode: str, patience: int, epochs: int):
+    def __init__(
+        self,
+        folder: Path,
+        figure: str,
+        mode: str,
+        patience: int,
+        epochs: int,
+        average: WeightAverage | None = None,
+    ):
         super().__init__()
+        self.average = average
         self.folder, self.figure, self.mode = folder, figure, mode
         self.patience, self.epochs = patience, epochs
         self.history: dict[str, list[float]] = {}
@@ -41,6 +54,8 @@ class Checkpoints(keras.callbacks.Callback):
             return 0
         model.optimizer.build(model.trainable_variables)
         model.load_weights(last / LATEST)
+        if self.average is not None:
+            self.average.restore(last / AVERAGE)
         self.history = json.loads((last / HISTORY).read_text(encoding='utf-8'))
         progress.info('%s: goes on after epoch %d', model.name, self._done())
         return self._done()
@@ -87,8 +102,15 @@ class Checkpoints(keras.callbacks.Callback):
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
         self.model.save_weights(staged / LATEST)
-        best = staged / LATEST if previous is None or self._best() == epoch else previous / BEST
-        shutil.copyfile(best, staged / BEST)
+        if previous is not None and self._best() != epoch:
+            shutil.copyfile(previous / BEST, staged / BEST)
+        elif self.average is None:
+            shutil.copyfile(staged / LATEST, staged / BEST)
+        else:
+            with self.average.applied():
+                self.model.save_weights(staged / BEST)
+        if self.average is not None:
+            self.average.save(staged / AVERAGE)
         (staged / HISTORY).write_text(json.dumps(self.history), encoding='utf-8')
         staged.replace(final)
         if previous is not None and previous != final:

@@ -15,6 +15,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.settings import TrainSettings, from_json
 from components.source import fingerprint
+from components.train.average import WeightAverage
 from components.train.batches import (
     Split,
     evaluation_batches,
@@ -67,7 +68,15 @@ def run(task: Task, arguments: FnArgs) -> None:
     transform_output = tft.TFTransformOutput(arguments.transform_output)
     training = load_split(arguments.train_files, transform_output, task.name)
     evaluation = load_split(arguments.eval_files, transform_output, task.name)
-    checkpoints = Checkpoints(_checkpoint_folder(arguments), task.figure, task.mode, settings.patience, settings.epochs)
+    steps = training_steps(training, settings)
+    checkpoints = Checkpoints(
+        _checkpoint_folder(arguments),
+        task.figure,
+        task.mode,
+        settings.patience,
+        settings.epochs,
+        WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
+    )
     run_folder = Path(arguments.model_run_dir)
 
     with precision(settings):
@@ -104,7 +113,11 @@ def fit(
             initial_epoch=first_epoch,
             epochs=settings.epochs,
             steps_per_epoch=steps,
-            callbacks=[checkpoints, keras.callbacks.TensorBoard(str(logs), write_graph=False)],
+            callbacks=[
+                *([checkpoints.average] if checkpoints.average is not None else []),
+                checkpoints,
+                keras.callbacks.TensorBoard(str(logs), write_graph=False),
+            ],
             verbose=0,
         )
     checkpoints.restore_best(network)

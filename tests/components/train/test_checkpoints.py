@@ -9,6 +9,7 @@ import pytest
 
 from components import faces
 from components.train import keypoints
+from components.train.average import WeightAverage
 from components.train.checkpoints import Checkpoints
 from components.train.fit import fit
 
@@ -88,6 +89,23 @@ def test_a_killed_training_ends_as_one_that_nothing_disturbed(tmp_path, train, u
     assert len(resumed.weights) == 2
     assert_same_weights(resumed.weights[-1], expected.weights[-1])
     assert_same_weights(network.get_weights(), expected_network.get_weights())
+
+
+def test_a_killed_training_with_averaged_weights_ends_as_one_that_nothing_disturbed(tmp_path, train, undisturbed):
+    def checkpoints(kind: type[Checkpoints], folder: Path) -> Checkpoints:
+        return kind(folder, 'val_rmse', 'min', 20, EPOCHS, WeightAverage(2.0, steps=2))
+
+    whole = checkpoints(RecordingCheckpoints, tmp_path / 'whole')
+    expected = train(whole)
+    with pytest.raises(KilledError):
+        train(checkpoints(KillingCheckpoints, tmp_path / 'killed'))
+    resumed = checkpoints(RecordingCheckpoints, tmp_path / 'killed')
+    network = train(resumed)
+    np.testing.assert_allclose(resumed.history['val_rmse'], whole.history['val_rmse'], rtol=1e-5)
+    assert_same_weights(network.get_weights(), expected.get_weights())
+    # The training itself is the one without an average; what is kept is not.
+    assert_same_weights(whole.weights[-1], undisturbed[1].weights[-1])
+    assert np.abs(expected.get_weights()[0] - undisturbed[0].get_weights()[0]).max() > 1e-4
 
 
 def test_the_best_epoch_is_returned(undisturbed):
