@@ -14,6 +14,12 @@ import dacite
 Settings = TypeVar('Settings')
 
 
+def demand(holds: bool, rule: str) -> None:
+    """Raises ValueError with the rule where it does not hold; the configuration tells it in one line."""
+    if not holds:
+        raise ValueError(f'{rule}.')
+
+
 @dataclass(frozen=True)
 class IngestSettings:
     """How FaceExampleGen reads one dataset.
@@ -49,9 +55,9 @@ class IngestSettings:
     maximum_image_pixels: int = 16_000_000
 
     def __post_init__(self):
-        _demand(0 <= self.evaluation_percent <= 100, 'evaluation_percent lies between 0 and 100')
-        _demand(0 <= self.maximum_reject_share <= 1, 'maximum_reject_share lies between 0 and 1')
-        _demand(self.limit >= 0, 'limit is 0 (all rows) or more')
+        demand(0 <= self.evaluation_percent <= 100, 'evaluation_percent lies between 0 and 100')
+        demand(0 <= self.maximum_reject_share <= 1, 'maximum_reject_share lies between 0 and 1')
+        demand(self.limit >= 0, 'limit is 0 (all rows) or more')
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,9 @@ class AugmentSettings:
     occlusion_probability: float = 0.3
     mixup: float = 0.0
 
+    def __post_init__(self):
+        demand(self.mixup >= 0, 'mixup is 0 (none) or more')
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -141,11 +150,12 @@ class TrainSettings:
     augment: AugmentSettings = AugmentSettings()
 
     def __post_init__(self):
-        _demand(self.image_size >= 16, 'image_size is 16 or more')
-        _demand(min(self.epochs, self.batch_size, self.patience) >= 1, 'epochs, batch_size and patience are 1 or more')
-        _demand(self.learning_rate > 0, 'learning_rate is more than 0')
-        _demand(0 <= self.dropout < 1, 'dropout lies between 0 and 1')
-        _demand(
+        demand(self.image_size >= 16, 'image_size is 16 or more')
+        demand(min(self.epochs, self.batch_size, self.patience) >= 1, 'epochs, batch_size and patience are 1 or more')
+        demand(self.learning_rate > 0, 'learning_rate is more than 0')
+        demand(0 <= self.dropout < 1, 'dropout lies between 0 and 1')
+        demand(self.average_epochs >= 0, 'average_epochs is 0 (none) or more')
+        demand(
             0 < len(self.widths) == len(self.blocks) and min(self.widths + self.blocks) >= 1,
             'widths and blocks have one number, 1 or more, for each stage',
         )
@@ -207,11 +217,6 @@ class PushSettings:
     """
 
     keep: int = 5
-
-
-def _demand(holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(f'{rule}.')
 
 
 def to_json(settings: Any) -> str:

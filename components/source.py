@@ -19,7 +19,7 @@ def fingerprint(*steps: str) -> str:
 
 def distribution_fingerprint() -> str:
     """Hash of all Python source and schemas of this distribution."""
-    folders = [ROOT.parent / name for name in ('components', 'pipeline', 'schemas')]
+    folders = [ROOT.parent / name for name in ('components', 'pipeline', 'schemas', 'data')]
     return _hash(path for folder in folders for kind in ('*.py', '*.pbtxt') for path in sorted(folder.rglob(kind)))
 
 

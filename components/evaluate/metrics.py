@@ -107,14 +107,8 @@ class ExpressionSums:
         self.scores.update(other.scores)
 
     def figures(self) -> dict[str, Any]:
-        """All figures of the task.
-
-        Precision, recall and F1 of a class that is never seen or never predicted are 0; the macro F1 averages all five.
-        """
-        truth, predicted = np.indices(self.confusion.shape).reshape(2, -1)
-        precision, recall, f1, _ = sklearn.metrics.precision_recall_fscore_support(
-            truth, predicted, sample_weight=self.confusion.ravel(), zero_division=0
-        )
+        """All figures of the task; the macro F1 averages all five."""
+        precision, recall, f1 = class_scores(self.confusion)
         count = self.confusion.sum()
         figures = {
             EXAMPLE_COUNT: float(count),
@@ -137,6 +131,18 @@ class ExpressionSums:
         if len(set(is_truth)) < 2:
             return float('nan')
         return float(sklearn.metrics.roc_auc_score(is_truth, buckets, sample_weight=counts))
+
+
+def class_scores(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each class, 0 for a class that is never seen or never predicted.
+
+    Args:
+        confusion: [5, 5] counts: the row is the truth, the column the prediction.
+    """
+    truth, predicted = np.indices(confusion.shape).reshape(2, -1)
+    return sklearn.metrics.precision_recall_fscore_support(
+        truth, predicted, sample_weight=confusion.ravel(), zero_division=0
+    )[:3]
 
 
 def _buckets(probabilities: np.ndarray) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.stats
 
 from components import faces
+from components.evaluate.metrics import class_scores
 from components.report.artifacts import Predictions
 
 LEVEL: Final = 0.95
@@ -67,10 +68,8 @@ def _expression_statistics(predictions: Predictions) -> dict[str, Statistic]:
         return np.trace(confusion(rows)) / len(rows)
 
     def macro_f1(rows: np.ndarray) -> float:
-        counts = confusion(rows)
-        right, either = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
-        # As in the evaluation: a class that is neither there nor named has an F1 of 0.
-        return float(np.mean(2 * right / np.maximum(either, 1)))
+        _, _, f1 = class_scores(confusion(rows))
+        return float(f1.mean())
 
     return {'accuracy': accuracy, 'macro_f1': macro_f1}
 

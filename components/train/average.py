@@ -16,7 +16,8 @@ UPDATE_EVERY: Final = 8
 class WeightAverage(keras.callbacks.Callback):
     """Exponential moving average of all weights (Polyak and Juditsky 1992, doi:10.1137/0330046).
 
-    Normalisation's moving statistics are averaged too. Validation sees the average, training goes on with the weights.
+    Validation sees the average, training goes on with the weights. Keras's own (`use_ema`, `SwapEMAWeights`) leaves out
+    the moving statistics of batch normalisation, which then belong to other weights.
 
     Args:
         epochs: how far back the average reaches, in epochs.

@@ -7,6 +7,7 @@ server for 25 seconds, writes a file into the user's home, and takes a login pag
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import ssl
@@ -113,6 +114,8 @@ def connect(connection: Connection) -> Server:
         )
     if connection.ca_file:
         _check_certificates(connection.ca_file)
+    # It warns of each attempt, in a second line before the one that says what is wrong.
+    logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)
     client = _Client(connection)
     namespace = client.get_user_namespace()
     if client.get_kfp_healthz().multi_user and not namespace:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
+
 from components.errors import StepError
 from pipeline.kubeflow.parameters import Parameter
 
@@ -17,7 +19,7 @@ Spec = dict[str, Any]
 
 ENTRYPOINT: Final = ('python', '-m', 'pipeline.kubeflow.entrypoint')
 
-GRAPH: Final = 'tfx-dag'
+GRAPH: Final = TFX_DAG_NAME
 """The component into which TFX puts the graph when an exit handler follows it."""
 
 _TASK: Final = re.compile(r'[A-Za-z0-9][A-Za-z0-9-]*')

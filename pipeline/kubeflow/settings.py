@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from components.settings import demand
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -14,6 +16,9 @@ class Volume:
 
     path: str
     claim: str = ''
+
+    def __post_init__(self):
+        demand(self.path.startswith('/'), f'the path of a volume is absolute, not {self.path!r}')
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,13 @@ class Resources:
     accelerators: int = 1
     node_selector: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self):
+        demand(0 < self.cpu_request <= self.cpu_limit, 'cpu_request is more than 0 and no more than cpu_limit')
+        demand(
+            0 < self.memory_request <= self.memory_limit, 'memory_request is more than 0 and no more than memory_limit'
+        )
+        demand(self.accelerators >= 1, 'accelerators is 1 or more')
+
 
 @dataclass(frozen=True)
 class Retries:
@@ -52,6 +64,11 @@ class Retries:
     back_off: int = 30
     factor: float = 2.0
     maximum_back_off: int = 600
+
+    def __post_init__(self):
+        demand(self.count >= 0, 'count is 0 (none) or more')
+        demand(min(self.back_off, self.maximum_back_off) >= 0, 'back_off and maximum_back_off are 0 or more')
+        demand(self.factor >= 1, 'factor is 1 or more')
 
 
 @dataclass(frozen=True)

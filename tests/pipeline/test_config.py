@@ -248,6 +248,12 @@ def test_whatever_is_written_loads_or_ends_in_one_line(tmp_path_factory, values,
         ('ingest.expression.evaluation_percent=101', 'evaluation_percent'),
         ('ingest.keypoints.maximum_reject_share=2', 'maximum_reject_share'),
         ('ingest.keypoints.limit=-5', 'limit'),
+        ('train.expression.augment.mixup=-0.1', 'mixup is 0'),
+        ('train.keypoints.average_epochs=-1', 'average_epochs is 0'),
+        ('kubeflow.data.path=data', "absolute, not 'data'"),
+        ('kubeflow.retries.count=-1', 'count is 0'),
+        ('kubeflow.resources.default.cpu_limit=0.1', 'no more than cpu_limit'),
+        ('kubeflow.resources.Trainer.memory_limit=0', 'no more than memory_limit'),
     ],
 )
 def test_a_number_that_makes_no_sense_is_told_with_its_rule(override, rule):
