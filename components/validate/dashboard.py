@@ -1,16 +1,12 @@
 """What Kubeflow's dashboard shows of the data: the gates' verdicts, TFDV's anomalies and what became of the rows."""
 
-import string
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components.ingest.rejects import Summary
+from components.markdown import ROWS, escaped, table
 from components.validate.findings import Finding
-
-ROWS: Final = 50  # of a table
-SIGNS: Final = 200  # of a cell
 
 
 def to_markdown(
@@ -30,7 +26,7 @@ def to_markdown(
         summary: the account of the rows, where there is one.
     """
     parts = [
-        f'# Data of the {_escaped(task)} model: {_outcome(findings)}',
+        f'# Data of the {escaped(task)} model: {_outcome(findings)}',
         *_gates(findings),
         *_anomalies(task, anomalies),
         *(_rows(summary) if summary is not None else ()),
@@ -46,13 +42,13 @@ def _outcome(findings: Sequence[Finding]) -> str:
 
 def _gates(findings: Sequence[Finding]) -> list[str]:
     stopping = sorted({finding.gate for finding in findings if finding.stops})
-    advice = f'Mend the data, or override for one run: {", ".join(map(_escaped, stopping))}.' if stopping else ''
+    advice = f'Mend the data, or override for one run: {", ".join(map(escaped, stopping))}.' if stopping else ''
     ordered = sorted(findings, key=lambda finding: (not finding.stops, finding.passed))
-    table = _table(
+    verdicts = table(
         ('Gate', 'Verdict', 'Found', 'Value', 'Limit'),
         [(found.gate, _verdict(found), found.message, _number(found.value), _limit(found)) for found in ordered],
     )
-    return ['## Gates', *filter(None, [advice]), table]
+    return ['## Gates', *filter(None, [advice]), verdicts]
 
 
 def _verdict(finding: Finding) -> str:
@@ -73,8 +69,8 @@ def _anomalies(task: str, anomalies: Mapping[str, anomalies_pb2.Anomalies]) -> l
         for feature, info in sorted(found.anomaly_info.items()):
             rows.append((split, feature, *_explained(task, info)))
     if not rows:
-        return ['## Anomalies', f'None: every split is as schemas/{_escaped(task)}.pbtxt demands.']
-    return ['## Anomalies', _table(('Split', 'Feature', 'What', 'How to mend'), rows)]
+        return ['## Anomalies', f'None: every split is as schemas/{escaped(task)}.pbtxt demands.']
+    return ['## Anomalies', table(('Split', 'Feature', 'What', 'How to mend'), rows)]
 
 
 def _explained(task: str, info: anomalies_pb2.AnomalyInfo) -> tuple[str, str]:
@@ -108,13 +104,13 @@ _CURES = {
 
 def _rows(summary: Summary) -> list[str]:
     kinds = (('kept', summary.kept), ('rejected', summary.rejected), ('left out', summary.left_out))
-    files = ', '.join(map(_escaped, summary.files[:ROWS]))
+    files = ', '.join(map(escaped, summary.files[:ROWS]))
     more = f' and {len(summary.files) - ROWS} more' if len(summary.files) > ROWS else ''
     span = '' if summary.span is None else f' up to span {summary.span}'
     return [
         '## Rows',
         f'{summary.rows:,} read from {files}{more}{span}; {summary.duplicates:,} show the image of another one.',
-        _table(
+        table(
             ('Outcome', 'Split or reason', 'Rows', 'Share'),
             [
                 (kind, reason, f'{count:,}', f'{count / max(summary.rows, 1):.1%}')
@@ -125,27 +121,7 @@ def _rows(summary: Summary) -> list[str]:
     ]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cut = f'\n\nand {len(rows) - ROWS:,} more.' if len(rows) > ROWS else ''
-    shown = [_line(map(_escaped, row)) for row in rows[:ROWS]]
-    return '\n'.join([_line(heads), _line('---' for _ in heads), *shown]) + cut
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f'| {" | ".join(cells)} |'
-
-
 def _number(value: float | None) -> str:
     if value is None:
         return '–'
     return f'{value:,.0f}' if value == round(value) else f'{value:.4g}'
-
-
-_ESCAPES = str.maketrans({sign: f'\\{sign}' for sign in string.punctuation})
-
-
-def _escaped(text: str) -> str:
-    """The text, to be shown letter by letter: CommonMark takes any ASCII punctuation behind a backslash as itself."""
-    visible = ''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-    short = visible if len(visible) <= SIGNS else visible[: SIGNS - 1] + '…'
-    return short.translate(_ESCAPES)

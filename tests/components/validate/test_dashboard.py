@@ -7,9 +7,10 @@ import tensorflow_data_validation as tfdv
 
 from components import faces
 from components.ingest.rejects import Summary
+from components.markdown import ROWS
 from components.settings import ValidateSettings
 from components.validate import gate
-from components.validate.dashboard import ROWS, to_markdown
+from components.validate.dashboard import to_markdown
 from components.validate.findings import Finding
 from tests.components import viewer
 
