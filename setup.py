@@ -21,12 +21,14 @@ RUNTIME = [
     'dacite>=1.8,<2',  # YAML mappings into typed dataclasses
     'PyYAML>=6,<7',
     'jinja2>=3.1,<4',  # the run's report
+    'markdown-it-py>=3,<5',  # the model card in it; Rich brings it along
     'filelock>=3.12,<4',  # one run at a time on one store, one push on one folder
     'opencv-python-headless>=4.9,<4.11',  # draws the built-in faces, encodes PNG
     'pillow>=10,<12',  # reads the header of an image before it is decoded
     'matplotlib>=3.8,<4',  # the ticks of the report's axes
     'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
-    'scipy>=1.11,<2',  # bootstrap intervals of the report's figures
+    'scipy>=1.11,<2',  # sparse sums of the bootstrap, the search for the temperature
+    'cleanlab>=2.9,<3',  # finds labels that are likely wrong
     'tzlocal>=5,<6',  # the time zone of schedules on this machine
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
@@ -42,7 +44,6 @@ DEVELOPMENT = [
     'moto[s3]>=5,<6',  # the object store behind the tests that run a compiled pipeline as Kubeflow's launcher does
     'flask>=3,<4',  # serves moto
     'flask-cors>=5',  # likewise
-    'markdown-it-py>=3,<5',  # renders what the dashboard shows as Markdown
     'websocket-client>=1.8,<2',  # speaks to Chromium, which shows the report as the dashboard does
     'docker>=7,<8',  # kfp.local.DockerRunner, of `make test-kubeflow`
 ]
@@ -59,7 +60,7 @@ setup(
     package_data={
         'pipeline': ['configs/*.yaml'],
         'schemas': ['*.pbtxt'],
-        'components': ['report/*.html', 'report/*.css'],
+        'components': ['report/*.html', 'report/*.css', 'card/*.md'],
     },
     install_requires=RUNTIME,
     extras_require={'dev': DEVELOPMENT},

@@ -31,11 +31,17 @@ class IngestSettings:
         classes: class names in the order of the data's codes (expressions only), e.g. those of the 7-class file.
         mapping: from a class name of the data to one of `faces.EXPRESSIONS`, where the two differ. Classes that map to
             no expression are left out and counted.
+        protocol: `clean` leaves twins of eval images and persons of the eval split out of training, and rejects images
+            whose labels contradict; `original` keeps every readable row of the classes and splits by chance, 90% to
+            train, 5% to eval and 5% left out, as the original project did. It ignores `split`, usages and persons.
         split: `hash` by content hash, `usage` by the ` Usage` column or by the folders' names.
         evaluation_usages: values of ` Usage` (or folder names) that go to the eval split.
         unused_usages: values of ` Usage` that are left out, counted.
         evaluation_percent: share of the eval split, in percent, when `split` is `hash`.
         group_column: name of a column that holds a person's identity; a person lies in one split only.
+        corrections: patterns, as in `files`, of CSV files that leave training rows of the expressions out or relabel
+            them, with the columns `content_hash`, `label`, `suggestion` (expressions) and `action` (`exclude`,
+            `relabel` or nothing).
         maximum_reject_share: the run stops when a larger share of the rows cannot be read.
         limit: read at most this many rows of each file; 0 reads all.
         maximum_image_pixels: larger encoded images are rejected before they are decoded.
@@ -45,11 +51,13 @@ class IngestSettings:
     spans: str = 'latest'
     classes: tuple[str, ...] = ()
     mapping: dict[str, str] = field(default_factory=dict)
+    protocol: Literal['clean', 'original'] = 'clean'
     split: Literal['hash', 'usage'] = 'hash'
     evaluation_usages: tuple[str, ...] = ('PublicTest', 'test')
     unused_usages: tuple[str, ...] = ('PrivateTest',)
     evaluation_percent: int = 20
     group_column: str = ''
+    corrections: tuple[str, ...] = ()
     maximum_reject_share: float = 0.05
     limit: int = 0
     maximum_image_pixels: int = 16_000_000
@@ -125,6 +133,8 @@ class TrainSettings:
         warmup_epochs: epochs of linear warm-up before it.
         weight_decay: AdamW's decoupled decay.
         label_smoothing: for the expressions' cross-entropy.
+        calibration_percent: share of the training rows, in percent, that the expressions' network is not trained on but
+            its temperature is fitted on; 0 for no temperature.
         patience: epochs without a better figure on the eval split before training stops early.
         average_epochs: over how many epochs the weights are averaged for the model that is kept; 0 for none.
         average_mirror: whether the model answers with the mean over an image and its mirror image, for twice the time.
@@ -143,6 +153,7 @@ class TrainSettings:
     warmup_epochs: float = 1.0
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
+    calibration_percent: float = 5.0
     patience: int = 20
     average_epochs: float = 0.0
     average_mirror: bool = True
@@ -155,9 +166,51 @@ class TrainSettings:
         demand(self.learning_rate > 0, 'learning_rate is more than 0')
         demand(0 <= self.dropout < 1, 'dropout lies between 0 and 1')
         demand(self.average_epochs >= 0, 'average_epochs is 0 (none) or more')
+        demand(0 <= self.calibration_percent <= 50, 'calibration_percent lies between 0 and 50')
         demand(
             0 < len(self.widths) == len(self.blocks) and min(self.widths + self.blocks) >= 1,
             'widths and blocks have one number, 1 or more, for each stage',
+        )
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How LabelAudit looks for wrong labels; its networks are small and quickly trained, for it needs one a fold.
+
+    Attributes:
+        folds: parts of the training split, each judged by a network that was trained on the others; 0 for no audit.
+        widths, blocks, dropout, epochs, batch_size, learning_rate, augment: of each network, see TrainSettings.
+        maximum_rows: most rows that are listed, those with the least credible labels.
+    """
+
+    folds: int = 0
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    blocks: tuple[int, ...] = (1, 1, 1, 1)
+    dropout: float = 0.2
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    augment: AugmentSettings = AugmentSettings()
+    maximum_rows: int = 500
+
+    def __post_init__(self):
+        demand(self.folds == 0 or self.folds >= 2, 'folds is 0 (no audit) or 2 or more')
+        demand(self.maximum_rows >= 1, 'maximum_rows is 1 or more')
+        self.training(TrainSettings.image_size)  # demands the rest
+
+    def training(self, image_size: int) -> TrainSettings:
+        """The training of one network through all its epochs, on images of this size."""
+        return TrainSettings(
+            image_size=image_size,
+            widths=self.widths,
+            blocks=self.blocks,
+            dropout=self.dropout,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            label_smoothing=0.0,  # the probabilities are to mean what they say
+            patience=max(1, self.epochs),
+            augment=self.augment,
         )
 
 
@@ -168,12 +221,16 @@ class Gate:
     Attributes:
         minimum: least value that passes, for figures of which more is better.
         maximum: largest value that passes, for figures of which less is better.
-        tolerance: by how much the figure may be worse than the serving model's.
+        margin: non-inferiority margin: by how much worse than the served model's the figure may be, at the worse end of
+            the interval of their difference. One that is worse beyond the noise is refused whatever the margin.
     """
 
     minimum: float | None = None
     maximum: float | None = None
-    tolerance: float | None = None
+    margin: float | None = None
+
+    def __post_init__(self):
+        demand(self.margin is None or self.margin >= 0, "a gate's margin is 0 or more")
 
 
 @dataclass(frozen=True)
@@ -189,6 +246,89 @@ class EvaluateSettings:
     gates: dict[str, Gate] = field(default_factory=dict)
     slices: tuple[str, ...] = ('brightness', 'contrast', 'source')
     batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class ExpressionLimits:
+    """Of an expression model, by the test's name: the least share of the answers that must be as they should.
+
+    None: the test is run and shown, and stops nothing.
+
+    Attributes:
+        mirror: of mirrored faces, whose expression must stay.
+        shift: of faces shifted by 4% of their width to either side, up and down.
+        brightness: of faces 10% darker and 10% brighter.
+        jpeg: of faces compressed with JPEG quality 60.
+        blur: of faces blurred by half a pixel of 48.
+        drawn: of drawn faces with extreme expressions, which must be named rightly.
+    """
+
+    mirror: float | None = 0.98
+    shift: float | None = 0.85
+    brightness: float | None = 0.9
+    jpeg: float | None = 0.9
+    blur: float | None = 0.9
+    drawn: float | None = 0.8
+
+    def __post_init__(self):
+        for name, limit in dataclasses.asdict(self).items():
+            demand(limit is None or 0 <= limit <= 1, f'limits.{name} lies between 0 and 1, or is null for none')
+
+
+@dataclass(frozen=True)
+class KeypointLimits:
+    """Of a keypoint model, by the test's name: the largest RMSE in pixels of 96.
+
+    None: the test is run and shown, and stops nothing.
+
+    Attributes:
+        mirror: between the points of a face and those of its mirror image, mirrored back.
+        shift: likewise of faces shifted by 4% of their width, shifted back.
+        brightness, jpeg, blur: between the points of a face and those of the same face as in `ExpressionLimits`.
+        drawn: between the points of drawn faces and the truth.
+    """
+
+    mirror: float | None = 0.5
+    shift: float | None = 2.0
+    brightness: float | None = 1.0
+    jpeg: float | None = 1.0
+    blur: float | None = 1.5
+    drawn: float | None = 3.0
+
+    def __post_init__(self):
+        for name, limit in dataclasses.asdict(self).items():
+            demand(limit is None or 0 <= limit <= 96, f'limits.{name} lies between 0 and 96 px, or is null for none')
+
+
+@dataclass(frozen=True)
+class BehaviourSettings:
+    """What BehaviourTest asks of a candidate.
+
+    Attributes:
+        faces: of the eval split that are changed and asked about.
+        seed: of the noise, of the covered places and of the drawn people.
+    """
+
+    faces: int = 300
+    seed: int = 0
+
+    def __post_init__(self):
+        demand(self.faces >= 1, 'faces is 1 or more')
+        demand(self.seed >= 0, 'seed is 0 or more')
+
+
+@dataclass(frozen=True)
+class ExpressionBehaviour(BehaviourSettings):
+    """BehaviourSettings with the limits of an expression model."""
+
+    limits: ExpressionLimits = ExpressionLimits()
+
+
+@dataclass(frozen=True)
+class KeypointBehaviour(BehaviourSettings):
+    """BehaviourSettings with the limits of a keypoint model."""
+
+    limits: KeypointLimits = KeypointLimits()
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ import yaml
 from components import faces
 from components.errors import StepError
 from components.settings import (
+    AuditSettings,
     CheckSettings,
     EvaluateSettings,
+    ExpressionBehaviour,
     IngestSettings,
+    KeypointBehaviour,
     PushSettings,
     TrainSettings,
     ValidateSettings,
@@ -67,6 +70,12 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Behaviour:
+    expression: ExpressionBehaviour = ExpressionBehaviour()
+    keypoints: KeypointBehaviour = KeypointBehaviour()
+
+
+@dataclass(frozen=True)
 class Evaluate:
     expression: EvaluateSettings = EvaluateSettings()
     keypoints: EvaluateSettings = EvaluateSettings()
@@ -82,7 +91,7 @@ class Config:
         serving: folder to which models are pushed.
         seed: of weights, order and augmentation.
         beam: flags of the Beam runner.
-        draw, ingest, validate, train, evaluate, check, push: settings of the steps.
+        draw, ingest, validate, audit, train, behaviour, evaluate, check, push: settings of the steps.
         hooks: who is told what a run decided.
         kubeflow: how the pipeline is compiled for Kubeflow Pipelines.
     """
@@ -100,7 +109,9 @@ class Config:
     draw: DrawSettings = DrawSettings()
     ingest: Ingest = Ingest()
     validate: Validate = Validate()
+    audit: AuditSettings = AuditSettings()
     train: Train = Train()
+    behaviour: Behaviour = Behaviour()
     evaluate: Evaluate = Evaluate()
     check: CheckSettings = CheckSettings()
     push: PushSettings = PushSettings()
@@ -133,7 +144,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     """Reads a configuration.
 
     Args:
-        name: of a file in `pipeline/configs` without its suffix, or the path of a YAML file.
+        name: of a file in `pipeline/configs` without its suffix, or the path of a YAML file. Its key `extends` names
+            another configuration, likewise, whose values hold where it has none of its own.
         overrides: `section.key=value`, the value in YAML.
 
     Raises:
@@ -170,7 +182,7 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False, width=100)
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(name) if name.endswith(('.yaml', '.yml')) else CONFIGS / f'{name}.yaml'
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
@@ -181,7 +193,21 @@ def _read(name: str) -> dict[str, Any]:
         raise StepError(f'{path} cannot be read as YAML: {" ".join(str(error).split())}') from error
     if not isinstance(values, dict):
         raise StepError(f'{path} holds no mapping of keys to values.')
-    return values
+    base = values.pop('extends', None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or base in (name, *extended_by):
+        raise StepError(f'{path}: extends is {base!r}: name one other configuration, and none that extends this one.')
+    return _laid_over(_read(base, (name, *extended_by)), values)
+
+
+def _laid_over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The base with these values in place of its own, section by section."""
+    result = dict(base)
+    for key, value in values.items():
+        inner = result.get(key)
+        result[key] = _laid_over(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _merge(values: dict[str, Any], override: str) -> None:

@@ -10,11 +10,13 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
 from components import faces
+from components.audit.component import LabelAudit
+from components.behaviour.component import BehaviourTest
 from components.check.component import ServingCheck
 from components.evaluate.component import FaceEvaluator
 from components.ingest.component import FaceExampleGen
 from components.joint.component import JointModel
-from components.push.component import Pusher
+from components.push.component import EVIDENCE, Pusher
 from components.push.served_model import ServedModel
 from components.report.component import RunReport
 from components.train.component import trainer
@@ -116,8 +118,16 @@ def _branch(task: str, config: Config, world: World) -> Branch:
     preprocessing = transform(task, examples, schema.outputs['schema'], seen.transform).with_id(f'Transform-{task}')
     preprocessing.add_upstream_node(gate)
 
+    # Labels that networks which never saw them do not believe.
+    audit = _audit(task, config, world, examples, preprocessing.outputs['transform_graph'])
+
     # The residual network.
     training = trainer(task, examples, preprocessing.outputs['transform_graph'], seen.train).with_id(f'Trainer-{task}')
+
+    # What a good model bears, and what it knows.
+    behaviour = BehaviourTest(task, examples, training.outputs['model'], seen.behaviour).with_id(
+        f'BehaviourTest-{task}'
+    )
 
     # What is served now is the baseline to beat.
     served = ServedModel(
@@ -129,23 +139,36 @@ def _branch(task: str, config: Config, world: World) -> Branch:
         model=training.outputs['model'],
         baseline=served.outputs['model'],
         model_run=training.outputs['model_run'],
+        behaviour=behaviour.outputs['behaviour'],
         settings=seen.evaluate,
     ).with_id(f'Evaluator-{task}')
 
-    steps = [ingest, schema, statistics, anomalies, check, gate, preprocessing, training, served, evaluation]
+    prepared = [ingest, schema, statistics, anomalies, check, gate, preprocessing]
+    steps = [*prepared, *([audit] if audit else []), training, behaviour, served, evaluation]
     channels = {
         'examples': examples,
         'rejects': ingest.outputs['rejects'],
         'statistics': statistics.outputs['statistics'],
         'anomalies': anomalies.outputs['anomalies'],
         'verdict': check.outputs['verdict'],
+        **({'audit': audit.outputs['audit']} if audit else {}),
         'model': training.outputs['model'],
         'model_run': training.outputs['model_run'],
+        'behaviour': behaviour.outputs['behaviour'],
         'served': served.outputs['model'],
         'evaluation': evaluation.outputs['evaluation'],
         'blessing': evaluation.outputs['blessing'],
     }
     return Branch(steps, channels)
+
+
+def _audit(
+    task: str, config: Config, world: World, examples: types.BaseChannel, transform_graph: types.BaseChannel
+) -> LabelAudit | None:
+    """The audit of the expressions' labels, where one is configured."""
+    if task != faces.EXPRESSION_MODEL or not config.audit.folds:
+        return None
+    return LabelAudit(examples, transform_graph, world.audit).with_id(f'LabelAudit-{task}')
 
 
 def _join(
@@ -174,11 +197,11 @@ def _join(
         ).with_id(f'ServingCheck-{name}')
 
         # The serving folder, whole or not at all.
-        judged = (
-            {}
-            if name == faces.JOINT_MODEL
-            else {key: branches[name].channels[key] for key in ('blessing', 'evaluation')}
-        )
+        evidence = {
+            f'{task}_{key}': branches[task].channels[key]
+            for task in tasks
+            for key in (*EVIDENCE, *(['served'] if name == faces.JOINT_MODEL else []))
+        }
         destination = world.destinations[name]
         push = Pusher(
             name,
@@ -189,7 +212,8 @@ def _join(
             candidate=destination.candidate,
             data=destination.data,
             identity=destination.identity,
-            **judged,
+            blessing=None if name == faces.JOINT_MODEL else branches[name].channels['blessing'],
+            evidence=evidence,
         ).with_id(f'Pusher-{name}')
         steps += [check, push]
         results |= {f'{name}_check': check.outputs['check'], f'{name}_pushed': push.outputs['pushed']}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from components import faces
+from components.audit import component as auditing
 from components.evaluate.config import eval_config
 from components.ingest.sources import resolve
 from components.properties import Text
@@ -23,7 +24,7 @@ from components.validate import accepted
 from components.validate.findings import check_overrides
 from pipeline.config import TASKS, Config, of, to_yaml
 
-_SHARED = ('check', 'push', 'overrides', 'configuration', 'started')
+_SHARED = ('audit', 'check', 'push', 'overrides', 'configuration', 'started')
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Surroundings:
     """Of one task.
 
     Attributes:
-        ingest, validate, transform, train, evaluate: what these steps are told, as JSON.
+        ingest, validate, transform, train, behaviour, evaluate: what these steps are told, as JSON.
         data: fingerprint of the files.
         dataset: name of this state of the data as it is ingested, under which its statistics are accepted.
         candidate: fingerprint of the data, settings and code from which the model is made.
@@ -43,6 +44,7 @@ class Surroundings:
     validate: Text
     transform: Text
     train: Text
+    behaviour: Text
     evaluate: Text
     data: Text
     dataset: Text
@@ -72,7 +74,7 @@ class World:
     Attributes:
         tasks: by task.
         destinations: by model.
-        check, push: what ServingCheck and Pusher are told, as JSON.
+        audit, check, push: what LabelAudit, ServingCheck and Pusher are told, as JSON.
         overrides: data gates that do not stop this run, separated by blanks.
         configuration: the whole configuration, as YAML.
         started: when the run began, ISO 8601; an empty text where ML Metadata knows.
@@ -80,6 +82,7 @@ class World:
 
     tasks: dict[str, Surroundings]
     destinations: dict[str, Destination]
+    audit: Text
     check: Text
     push: Text
     overrides: Text
@@ -135,11 +138,17 @@ def survey(config: Config, overrides: tuple[str, ...] = (), retrain: str = '') -
     return World(
         tasks=tasks,
         destinations={model: _destination(config, model, tasks) for model in faces.MODELS},
+        audit=auditing.configuration(config.audit, config.seed, _checkpoints(config)),
         check=to_json(config.check),
         push=to_json(config.push),
         overrides=' '.join(sorted(set(overrides))),
         configuration=to_yaml(config),
     )
+
+
+def _checkpoints(config: Config) -> str:
+    """The folder of what a killed training goes on from."""
+    return str(config.store / 'checkpoints')
 
 
 def accepted_folder(config: Config, task: str) -> str:
@@ -149,7 +158,7 @@ def accepted_folder(config: Config, task: str) -> str:
 def _look(config: Config, task: str, retrain: str) -> Surroundings:
     settings = of(config.train, task)
     ingest = to_json(of(config.ingest, task))
-    train = training.configuration(settings, config.seed, str(config.store / 'checkpoints'), retrain)
+    train = training.configuration(settings, config.seed, _checkpoints(config), retrain)
     data = resolve(of(config.ingest, task)).fingerprint
     # A wrong gate is told before the run, and not after the training.
     eval_config(task, of(config.evaluate, task))
@@ -163,6 +172,7 @@ def _look(config: Config, task: str, retrain: str) -> Surroundings:
         validate=to_json(of(config.validate, task)),
         transform=transformation.configuration(settings),
         train=train,
+        behaviour=to_json(of(config.behaviour, task)),
         evaluate=to_json(of(config.evaluate, task)),
         data=data,
         dataset=dataset,

@@ -8,8 +8,9 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components import faces
+from components.behaviour.artifacts import Behaviour
 from components.dashboard import ClassificationMetrics, Metrics
-from components.evaluate.executor import CONFUSION_MATRIX, METRICS, MODEL_RUN, ROC, Executor
+from components.evaluate.executor import BEHAVIOUR, CONFUSION_MATRIX, METRICS, MODEL_RUN, ROC, Executor
 from components.properties import Text
 from components.source import fingerprint
 
@@ -27,6 +28,7 @@ class FaceEvaluatorSpec(ComponentSpec):
         keys.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
         keys.BASELINE_MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
         MODEL_RUN: ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
+        BEHAVIOUR: ChannelParameter(type=Behaviour, optional=True),
     }
     OUTPUTS = {
         keys.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
@@ -38,7 +40,7 @@ class FaceEvaluatorSpec(ComponentSpec):
 
 
 class FaceEvaluator(BaseBeamComponent):
-    """TFX's Evaluator with the project's figures and gates. A model that is not blessed does not fail the run."""
+    """TFX's Evaluator with the project's figures, intervals and gates. A model that is not blessed fails no run."""
 
     SPEC_CLASS = FaceEvaluatorSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
@@ -50,6 +52,7 @@ class FaceEvaluator(BaseBeamComponent):
         model: types.BaseChannel,
         baseline: types.BaseChannel,
         model_run: types.BaseChannel,
+        behaviour: types.BaseChannel,
         settings: Text,
     ):
         """Constructs the step.
@@ -60,6 +63,7 @@ class FaceEvaluator(BaseBeamComponent):
             model: the candidate.
             baseline: what is served now, a Model whose custom property `served_version` is 0 when nothing is.
             model_run: the candidate's predictions, of which the ROC curve is drawn.
+            behaviour: what BehaviourTest found of the candidate; none is blessed that did not pass.
             settings: gates, slices and batch size, an EvaluateSettings as JSON.
         """
         drawn = {
@@ -75,6 +79,7 @@ class FaceEvaluator(BaseBeamComponent):
                 examples=examples,
                 model=model,
                 baseline_model=baseline,
+                behaviour=behaviour,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
                 metrics=types.Channel(type=Metrics),

@@ -1,4 +1,4 @@
-"""What TFMA is asked to compute, and the gates that a model must pass."""
+"""What TFMA is asked to compute, and the fixed bounds that it holds a model to."""
 
 import difflib
 from collections.abc import Iterable
@@ -15,14 +15,13 @@ _KEYS = {
     faces.KEYPOINT_MODEL: {'label_key': faces.POINTS, 'prediction_key': faces.KEYPOINTS_OUTPUT},
 }
 _SLICES = (faces.BRIGHTNESS, faces.CONTRAST, faces.SOURCE, faces.GROUP, faces.WIDTH, faces.HEIGHT)
-# A difference of two figures is off by some rounding errors of float64: 0.85 - 0.86 < -0.01.
-_ROUNDING = 1e-12
 
 
 def eval_config(task: str, settings: EvaluateSettings) -> tfma.EvalConfig:
-    """The evaluation of a candidate against a baseline.
+    """The evaluation of a candidate and a baseline.
 
-    The figures are computed overall and in each slice; gates apply to the overall figures only.
+    The figures are computed overall and in each slice; gates apply to the overall figures only. Margins are not among
+    TFMA's thresholds: it compares two figures, and knows of no interval.
 
     Args:
         task: `faces.EXPRESSION_MODEL` or `faces.KEYPOINT_MODEL`.
@@ -40,15 +39,14 @@ def eval_config(task: str, settings: EvaluateSettings) -> tfma.EvalConfig:
     metric = metrics.METRICS[task]
     return tfma.EvalConfig(
         model_specs=[_model_spec(task, settings), _model_spec(task, settings, is_baseline=True)],
-        slicing_specs=_slicing_specs(task, settings),
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=[name]) for name in slice_features(task, settings)),
+        ],
         metrics_specs=[
             tfma.MetricsSpec(
                 metrics=[tfma.MetricConfig(class_name=metric.__name__, module=metric.__module__)],
-                per_slice_thresholds={
-                    name: _overall_threshold(metrics.DIRECTIONS[task][name], gate)
-                    for name, gate in settings.gates.items()
-                    if gate != Gate()
-                },
+                per_slice_thresholds={name: _overall_threshold(gate) for name, gate in _bounds(settings).items()},
             )
         ],
     )
@@ -64,8 +62,6 @@ def _check_gate(task: str, name: str, gate: Gate) -> None:
         raise StepError(f'{key}.maximum: more of this figure is better, so give a minimum.')
     if not more_is_better and gate.minimum is not None:
         raise StepError(f'{key}.minimum: less of this figure is better, so give a maximum.')
-    if gate.tolerance is not None and gate.tolerance < 0:
-        raise StepError(f'{key}.tolerance is {gate.tolerance}: give 0 or more.')
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
@@ -84,29 +80,33 @@ def _model_spec(task: str, settings: EvaluateSettings, is_baseline: bool = False
     )
 
 
-def _slicing_specs(task: str, settings: EvaluateSettings) -> list[tfma.SlicingSpec]:
+def slice_features(task: str, settings: EvaluateSettings) -> tuple[str, ...]:
+    """The features to slice by; expressions are sliced by class whatever the settings say.
+
+    Raises:
+        StepError: one is no feature to slice by.
+    """
     of_task = (faces.EXPRESSION,) if task == faces.EXPRESSION_MODEL else ()
     for name in settings.slices:
         if name not in _SLICES + of_task:
             nearest = _nearest(name, _SLICES + of_task)
             raise StepError(f'{task}: evaluate.slices: {name} is no feature to slice by{nearest}.')
-    features = dict.fromkeys(settings.slices + of_task)
-    return [tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in features)]
+    return tuple(dict.fromkeys(settings.slices + of_task))
 
 
-def _overall_threshold(direction: int, gate: Gate) -> tfma.PerSliceMetricThresholds:
+def _bounds(settings: EvaluateSettings) -> dict[str, Gate]:
+    """The gates that have a bound, and one that all evaluations pass: without any, TFMA would bless nothing."""
+    bounds = {name: gate for name, gate in settings.gates.items() if (gate.minimum, gate.maximum) != (None, None)}
+    return {metrics.EXAMPLE_COUNT: Gate(minimum=1), **bounds}
+
+
+def _overall_threshold(gate: Gate) -> tfma.PerSliceMetricThresholds:
     """The gate's bounds on the overall figure. TFMA lets a figure pass that equals its bound, and none that is NaN."""
     threshold = tfma.MetricThreshold()
     if gate.minimum is not None:
         threshold.value_threshold.lower_bound.value = gate.minimum
     if gate.maximum is not None:
         threshold.value_threshold.upper_bound.value = gate.maximum
-    if gate.tolerance is not None:
-        worse = gate.tolerance + _ROUNDING
-        threshold.change_threshold.direction = direction
-        threshold.change_threshold.absolute.value = (
-            -worse if direction == tfma.MetricDirection.HIGHER_IS_BETTER else worse
-        )
     return tfma.PerSliceMetricThresholds(
         thresholds=[tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)]
     )

@@ -14,11 +14,25 @@ import sklearn.metrics
 import tensorflow_model_analysis as tfma
 
 from components import faces
+from components.evaluate.figures import (
+    CALIBRATION_ERROR,
+    CONFUSION_MATRIX,
+    TERMS,
+    Arrays,
+    class_figures,
+    expression_figures,
+    expression_terms,
+    keypoint_figures,
+    keypoint_terms,
+    point_figures,
+    score_buckets,
+)
 
 CANDIDATE: Final = 'candidate'
 BASELINE: Final = 'baseline'
 EXAMPLE_COUNT: Final = 'example_count'
-CONFUSION_MATRIX: Final = 'confusion_matrix'
+OVERALL: Final = 'overall'
+"""The name of the slice that holds every example."""
 
 _MORE: Final = tfma.MetricDirection.HIGHER_IS_BETTER
 _LESS: Final = tfma.MetricDirection.LOWER_IS_BETTER
@@ -29,6 +43,7 @@ DIRECTIONS: Final[dict[str, dict[str, int]]] = {
         'accuracy': _MORE,
         'macro_f1': _MORE,
         'log_loss': _LESS,
+        CALIBRATION_ERROR: _LESS,
         **{f'{kind}_{name}': _MORE for kind in ('precision', 'recall', 'f1', 'auc') for name in faces.EXPRESSIONS},
     },
     faces.KEYPOINT_MODEL: {
@@ -42,8 +57,10 @@ DIRECTIONS: Final[dict[str, dict[str, int]]] = {
 }
 """Of each task, the names of its figures and whether more or less of each is better."""
 
-_BUCKETS_PER_LOGIT = 1000
-_LARGEST_LOGIT = 110.0  # the smallest positive float32 has log odds of -103
+
+def more_is_better(metric: str) -> bool:
+    """Of a figure of either task."""
+    return any(directions.get(metric) == _MORE for directions in DIRECTIONS.values())
 
 
 class _FigureCombiner(beam.CombineFn):
@@ -78,14 +95,12 @@ def _key(name: str, model_name: str) -> tfma.metrics.MetricKey:
 
 
 class ExpressionSums:
-    """Confusion counts, summed log loss and the histograms of scores behind the AUCs."""
+    """The sums of the rows' terms, and the histograms of scores behind the AUCs."""
 
     def __init__(self) -> None:
-        classes = len(faces.EXPRESSIONS)
-        self.confusion = np.zeros((classes, classes), np.int64)
-        self.log_loss = 0.0
+        self._sums = _no_sums(faces.EXPRESSION_MODEL, (), (len(faces.EXPRESSIONS),))
         # Count of (class, is the truth, bucket of its score). Sparse, as there may be a slice for each source file.
-        self.scores: collections.Counter[tuple[int, bool, int]] = collections.Counter()
+        self._scores: collections.Counter[tuple[int, bool, int]] = collections.Counter()
 
     def add(self, label: np.ndarray, prediction: np.ndarray) -> None:
         """Adds one example.
@@ -94,76 +109,43 @@ class ExpressionSums:
             label: the class's index, one integer.
             prediction: [5] probabilities.
         """
-        truth = int(label.item())
-        probabilities = prediction.reshape(len(faces.EXPRESSIONS)).astype(np.float64)
-        self.confusion[truth, int(np.argmax(probabilities))] += 1
-        self.log_loss -= np.log(np.maximum(probabilities[truth], np.finfo(np.float32).eps))
-        self.scores.update((index, index == truth, bucket) for index, bucket in enumerate(_buckets(probabilities)))
+        truth, probabilities = label.reshape(1), prediction.reshape(1, len(faces.EXPRESSIONS))
+        _add(self._sums, {name: terms[0] for name, terms in expression_terms(truth, probabilities).items()})
+        buckets = score_buckets(probabilities)[0].tolist()
+        self._scores.update((index, index == truth.item(), bucket) for index, bucket in enumerate(buckets))
 
     def merge(self, other: 'ExpressionSums') -> None:
         """Adds the sums of other examples."""
-        self.confusion += other.confusion
-        self.log_loss += other.log_loss
-        self.scores.update(other.scores)
+        _add(self._sums, other._sums)
+        self._scores.update(other._scores)
 
     def figures(self) -> dict[str, Any]:
         """All figures of the task; the macro F1 averages all five."""
-        precision, recall, f1 = class_scores(self.confusion)
-        count = self.confusion.sum()
-        figures = {
-            EXAMPLE_COUNT: float(count),
-            CONFUSION_MATRIX: self.confusion,
-            'accuracy': np.trace(self.confusion) / count,
-            'macro_f1': f1.mean(),
-            'log_loss': self.log_loss / count,
+        confusion = self._sums[CONFUSION_MATRIX].astype(np.int64)
+        return {
+            EXAMPLE_COUNT: float(confusion.sum()),
+            CONFUSION_MATRIX: confusion,
+            **_numbers(expression_figures(self._sums)),
+            **_numbers(class_figures(self._sums)),
+            **{f'auc_{name}': self._one_versus_rest_auc(index) for index, name in enumerate(faces.EXPRESSIONS)},
         }
-        for index, name in enumerate(faces.EXPRESSIONS):
-            figures[f'precision_{name}'] = precision[index]
-            figures[f'recall_{name}'] = recall[index]
-            figures[f'f1_{name}'] = f1[index]
-            figures[f'auc_{name}'] = self._one_versus_rest_auc(index)
-        return figures
 
     def _one_versus_rest_auc(self, index: int) -> float:
         """Area under the ROC curve of a class against all others; NaN where the slice lacks one of the two."""
-        rows = [(is_truth, bucket, count) for (of, is_truth, bucket), count in self.scores.items() if of == index]
+        rows = [(is_truth, bucket, count) for (of, is_truth, bucket), count in self._scores.items() if of == index]
         is_truth, buckets, counts = zip(*rows, strict=True)
         if len(set(is_truth)) < 2:
             return float('nan')
         return float(sklearn.metrics.roc_auc_score(is_truth, buckets, sample_weight=counts))
 
 
-def class_scores(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each class, 0 for a class that is never seen or never predicted.
-
-    Args:
-        confusion: [5, 5] counts: the row is the truth, the column the prediction.
-    """
-    truth, predicted = np.indices(confusion.shape).reshape(2, -1)
-    return sklearn.metrics.precision_recall_fscore_support(
-        truth, predicted, sample_weight=confusion.ravel(), zero_division=0
-    )[:3]
-
-
-def _buckets(probabilities: np.ndarray) -> list[int]:
-    """Buckets of equal width in log odds, so that a model that is very sure is ranked as finely as one that is not."""
-    bounded = np.clip(probabilities, 0, 1)
-    with np.errstate(divide='ignore'):
-        log_odds = np.clip(np.log(bounded) - np.log1p(-bounded), -_LARGEST_LOGIT, _LARGEST_LOGIT)
-    return np.rint(np.nan_to_num(log_odds) * _BUCKETS_PER_LOGIT).astype(int).tolist()
-
-
 class KeypointSums:
-    """Squared errors of each coordinate, and point errors relative to the distance between the eyes."""
+    """The number of examples and the sums of their terms."""
 
     def __init__(self) -> None:
-        self.examples = 0
-        self.squared_errors = np.zeros((len(faces.KEYPOINTS), 2))
-        self.coordinates = np.zeros((len(faces.KEYPOINTS), 2), np.int64)
-        self.relative_error = 0.0
-        self.within_5_percent = 0
-        self.within_10_percent = 0
-        self.relative_points = 0
+        points = (len(faces.KEYPOINTS), 2)
+        self._examples = 0
+        self._sums = _no_sums(faces.KEYPOINT_MODEL, points, points)
 
     def add(self, label: np.ndarray, prediction: np.ndarray) -> None:
         """Adds one example.
@@ -172,46 +154,38 @@ class KeypointSums:
             label: 30 coordinates in pixels, NaN where missing.
             prediction: [15, 2] (or flat) coordinates in the same pixels.
         """
-        truth = label.reshape(len(faces.KEYPOINTS), 2).astype(np.float64)
-        difference = prediction.reshape(truth.shape).astype(np.float64) - truth
-        present = ~np.isnan(truth)
-        self.examples += 1
-        self.squared_errors += np.where(present, difference**2, 0)
-        self.coordinates += present
-        self._add_relative_errors(truth, np.linalg.norm(difference, axis=1)[present.all(axis=1)])
-
-    def _add_relative_errors(self, truth: np.ndarray, errors: np.ndarray) -> None:
-        left, right = faces.EYE_CENTERS
-        interocular = np.linalg.norm(truth[left] - truth[right])
-        if not interocular > 0:  # an eye is missing
-            return
-        relative = errors / interocular
-        self.relative_error += relative.sum()
-        self.within_5_percent += int((relative <= 0.05).sum())
-        self.within_10_percent += int((relative <= 0.10).sum())
-        self.relative_points += len(relative)
+        shape = (1, len(faces.KEYPOINTS), 2)
+        terms = keypoint_terms(label.reshape(shape), prediction.reshape(shape))
+        self._examples += 1
+        _add(self._sums, {name: values[0] for name, values in terms.items()})
 
     def merge(self, other: 'KeypointSums') -> None:
         """Adds the sums of other examples."""
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
+        self._examples += other._examples
+        _add(self._sums, other._sums)
 
     def figures(self) -> dict[str, Any]:
-        """All figures of the task; NaN where there is no point to judge.
+        """All figures of the task; NaN where there is no point to judge."""
+        return {
+            EXAMPLE_COUNT: float(self._examples),
+            **_numbers(keypoint_figures(self._sums)),
+            **_numbers(point_figures(self._sums)),
+        }
 
-        `rmse` is the root of the mean squared error of all present coordinates, as Kaggle's Facial Keypoints Detection
-        scores it.
-        """
-        with np.errstate(invalid='ignore'):
-            rmse_of_points = np.sqrt(self.squared_errors.sum(axis=1) / self.coordinates.sum(axis=1))
-            return {
-                EXAMPLE_COUNT: float(self.examples),
-                'rmse': np.sqrt(self.squared_errors.sum() / self.coordinates.sum()),
-                **{f'rmse_{name}': rmse for name, rmse in zip(faces.KEYPOINTS, rmse_of_points, strict=True)},
-                'mean_error_interocular': np.divide(self.relative_error, self.relative_points),
-                'within_5_percent': np.divide(self.within_5_percent, self.relative_points),
-                'within_10_percent': np.divide(self.within_10_percent, self.relative_points),
-            }
+
+def _no_sums(task: str, truth: tuple[int, ...], answer: tuple[int, ...]) -> Arrays:
+    """Sums over no row, of a task whose truths and answers have these shapes."""
+    terms = TERMS[task](np.zeros((0, *truth)), np.zeros((0, *answer)))
+    return {name: values.sum(axis=0) for name, values in terms.items()}
+
+
+def _add(sums: Arrays, more: Arrays) -> None:
+    for name, values in more.items():
+        sums[name] = sums[name] + values
+
+
+def _numbers(figures: Arrays) -> dict[str, float]:
+    return {name: value.item() for name, value in figures.items()}
 
 
 class _ExpressionCombiner(_FigureCombiner):

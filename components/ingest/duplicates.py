@@ -1,12 +1,16 @@
 """Splits, and what becomes of images and persons that turn up more than once."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from components import faces
+from components.ingest.corrections import EXCLUDE
 from components.ingest.parse import Face
+from components.ingest.protocol import random_split
 from components.settings import IngestSettings
 
 CONTRADICTING = 'contradicting labels'
@@ -16,8 +20,38 @@ SAME_PERSON = 'person is in the evaluation split'
 MAXIMUM_POINT_DISTANCE = 2.0
 """Pixels; annotations of one image that lie further apart contradict each other."""
 
-Sighting = tuple[bool, bytes]
-"""One row of an image: whether it would go to the eval split, and its label as `label_key` packs it."""
+
+class Sighting(NamedTuple):
+    """One row of an image.
+
+    Attributes:
+        split: to which it would go, as `wanted_split` says it.
+        label: the one that it was given, as `label_key` packs it.
+        correction: index of the right label, or `EXCLUDE`; None where no correction names the row.
+    """
+
+    split: str
+    label: bytes
+    correction: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of all rows that show one image.
+
+    Attributes:
+        rows: how many they are.
+        reason: what is wrong with them: `CONTRADICTING`, `TWIN` or nothing.
+        leaks: those in the eval split, where others are in the training split.
+        matched: corrections that match some of them.
+        left_alone: those in the eval split that a correction matches.
+    """
+
+    rows: int
+    reason: str
+    leaks: int
+    matched: int
+    left_alone: int
 
 
 def group_of(face: Face) -> str:
@@ -26,7 +60,17 @@ def group_of(face: Face) -> str:
 
 
 def wanted_split(face: Face, settings: IngestSettings) -> str:
-    """The split of this row by itself: by its usage, or by the hash of its group."""
+    """The split of this row by itself: by its usage, by the hash of its group, or by chance (see protocol.py).
+
+    Args:
+        face: as it was read, before any correction.
+        settings: their `protocol.in_effect`.
+
+    Returns:
+        one of `faces.SPLITS`, or the reason why the row is left out.
+    """
+    if settings.protocol == 'original':
+        return random_split(face)
     if settings.split == 'usage':
         return faces.EVAL_SPLIT if face.usage in settings.evaluation_usages else faces.TRAIN_SPLIT
     digest = hashlib.blake2b(group_of(face).encode(), digest_size=8).digest()
@@ -38,17 +82,29 @@ def label_key(face: Face) -> bytes:
     return face.points.tobytes() if face.points.size else bytes([face.label])
 
 
-def judge(sightings: Iterable[Sighting]) -> tuple[int, str]:
-    """How many rows show one image, and what is wrong with them: `CONTRADICTING`, `TWIN` or nothing."""
-    count, in_eval, in_train, labels = 0, False, False, set()
-    for is_eval, label in sightings:
-        count += 1
-        in_eval |= is_eval
-        in_train |= not is_eval
-        labels.add(label)
-    if _contradict(labels):
-        return count, CONTRADICTING
-    return count, TWIN if in_eval and in_train else ''
+def judge(sightings: Iterable[Sighting]) -> Verdict:
+    """Compares the rows that show one image."""
+    rows = list(sightings)
+    evaluation = [row for row in rows if row.split == faces.EVAL_SPLIT]
+    is_trained = any(row.split == faces.TRAIN_SPLIT and row.correction != EXCLUDE for row in rows)
+    # As given where the eval split shows it: else a correction of a training row would move an eval row in or out.
+    labels = {row.label for row in rows} if evaluation else set(_corrected_labels(rows))
+    twin = TWIN if evaluation and is_trained else ''
+    return Verdict(
+        rows=len(rows),
+        reason=CONTRADICTING if _contradict(labels) else twin,
+        leaks=len(evaluation) if is_trained else 0,
+        matched=len({row.label for row in rows if row.correction is not None}),
+        left_alone=sum(row.correction is not None for row in evaluation),
+    )
+
+
+def _corrected_labels(rows: Iterable[Sighting]) -> Iterator[bytes]:
+    for row in rows:
+        if row.correction is None:
+            yield row.label
+        elif row.correction != EXCLUDE:
+            yield bytes([row.correction])
 
 
 def _contradict(labels: set[bytes]) -> bool:

@@ -6,12 +6,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import apache_beam as beam
+from absl import logging
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
 
 from components import faces, settings
-from components.ingest import parse, rejects, sources, transforms
+from components.ingest import corrections, parse, protocol, rejects, sources, transforms
+from components.ingest.corrections import Corrections
 from components.ingest.rejects import RejectedPicture, Summary, Tally
 from components.ingest.sources import Sources
 from components.ingest.transforms import PICTURES, REJECTS, TALLIES
@@ -29,8 +31,8 @@ class Executor(BaseBeamExecutor):
     """Reads one dataset into Examples; the rows that cannot be used end among the rejects.
 
     Raises:
-        StepError: files or columns are missing, a file cannot be read, nothing is kept, or (a RejectShareError, which
-            carries the summary and the pictures) too many rows were rejected.
+        StepError: files or columns are missing, a file cannot be read, a correction is none, nothing is kept, or (a
+            RejectShareError, which carries the summary and the pictures) too many rows were rejected.
     """
 
     def Do(  # noqa: N802
@@ -41,19 +43,23 @@ class Executor(BaseBeamExecutor):
     ) -> None:
         self._log_startup(input_dict, output_dict, exec_properties)
         task = exec_properties[TASK_KEY]
-        ingest = settings.from_json(IngestSettings, exec_properties[SETTINGS_KEY])
+        ingest = protocol.in_effect(settings.from_json(IngestSettings, exec_properties[SETTINGS_KEY]))
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         rejected = artifact_utils.get_single_instance(output_dict[REJECTS_KEY])
         folder = rejected.uri
 
         found = sources.resolve(ingest)
         parse.check(found.files, task, ingest)
+        corrected = corrections.read(found.corrections)
         examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
         with self._make_beam_pipeline() as pipeline:
-            _build(pipeline, found.files, task, ingest, examples, folder)
+            _build(pipeline, found.files, task, ingest, corrected, examples, folder)
 
         tallies = _take_tallies(folder)
-        summary = rejects.summarize(tallies, _named(found), found.span, found.fingerprint, faces.SPLITS)
+        summary = rejects.summarize(
+            tallies, _named(found), found.span, found.fingerprint, faces.SPLITS, ingest.protocol, len(corrected)
+        )
+        _warn(summary)
         _write_summary(folder, summary)
         _describe(examples, rejected, found, summary)
         rejects.check(summary, tallies, _pictures(folder), ingest.maximum_reject_share)
@@ -64,12 +70,13 @@ def _build(
     files: tuple[str, ...],
     task: str,
     ingest: IngestSettings,
+    corrected: Corrections,
     examples: artifact.Artifact,
     folder: str,
 ) -> None:
     paths = sources.limit_images(files, ingest.limit)
-    repeats = transforms.find_repeats(_deal_out(pipeline, 'Compare', paths), task, ingest)
-    outputs = transforms.make_examples(_deal_out(pipeline, 'Write', paths), repeats, task, ingest)
+    repeats = transforms.find_repeats(_deal_out(pipeline, 'Compare', paths), task, ingest, corrected)
+    outputs = transforms.make_examples(_deal_out(pipeline, 'Write', paths), repeats, task, ingest, corrected)
     for split in faces.SPLITS:
         prefix = f'{artifact_utils.get_split_uri([examples], split)}/data_tfrecord'
         outputs[split] | f'Write-{split}' >> beam.io.WriteToTFRecord(prefix, file_name_suffix='.gz')
@@ -118,6 +125,11 @@ def _named(found: Sources) -> tuple[str, ...]:
 def _write_summary(folder: str, summary: Summary) -> None:
     with fileio.open(f'{folder}/{rejects.SUMMARY_FILE}', 'w') as stream:
         stream.write(json.dumps(dataclasses.asdict(summary), indent=2))
+
+
+def _warn(summary: Summary) -> None:
+    if unmatched := summary.corrections.get(rejects.UNMATCHED):
+        logging.warning('ingest.corrections: %d name an image or a label that is not in the data', unmatched)
 
 
 def _describe(examples: artifact.Artifact, rejected: artifact.Artifact, found: Sources, summary: Summary) -> None:

@@ -83,6 +83,8 @@ def check(files: tuple[str, ...], task: str, settings: IngestSettings) -> None:
         )
     if settings.split not in ('hash', 'usage'):
         raise StepError(f'ingest.split is {settings.split!r}: use hash or usage.')
+    if settings.corrections and task == faces.KEYPOINT_MODEL:
+        raise StepError('ingest.keypoints.corrections is set: only the labels of expressions can be corrected.')
     for path in files:
         if is_table(path):
             tables.check_header(path, task, settings)

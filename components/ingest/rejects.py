@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.errors import StepError
@@ -26,6 +26,10 @@ class Summary:
         files: base names of the files; class folders in place of their images.
         span: newest span read; None without spans.
         fingerprint: of the files' names and contents.
+        protocol: `clean` or `original`, see IngestSettings.
+        leaks: eval rows whose image a training row shows too; the clean protocol leaves none.
+        corrections: counts by `RELABELLED`, `LEFT_ALONE` and `UNMATCHED`, where there are corrections. The rows that
+            they exclude are in `left_out`.
     """
 
     rows: int
@@ -36,6 +40,9 @@ class Summary:
     files: tuple[str, ...]
     span: int | None
     fingerprint: str
+    protocol: str = 'clean'
+    leaks: int = 0
+    corrections: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Tally:
 
     Attributes:
         kind: one of the constants below.
-        reason: the split of kept rows, else why.
+        reason: the split of kept rows, what became of corrections, else why.
         count: rows.
         source: file of the first of them.
         row: its row.
@@ -71,7 +78,14 @@ KEPT = 'kept'
 REJECTED = 'rejected'
 LEFT_OUT = 'left out'
 DUPLICATES = 'duplicates'
+LEAKS = 'leaks'
+CORRECTIONS = 'corrections'
 FAULT = 'fault'  # a file that cannot be read on; the reason is the whole message
+
+RELABELLED = 'training rows relabelled'
+LEFT_ALONE = 'eval rows not changed'
+MATCHED = 'matched'
+UNMATCHED = 'corrections that match no row'
 
 
 class RejectShareError(StepError):
@@ -89,9 +103,15 @@ class RejectShareError(StepError):
 
 
 def summarize(
-    tallies: Iterable[Tally], files: tuple[str, ...], span: int | None, fingerprint: str, splits: tuple[str, ...]
+    tallies: Iterable[Tally],
+    files: tuple[str, ...],
+    span: int | None,
+    fingerprint: str,
+    splits: tuple[str, ...],
+    protocol: str = 'clean',
+    corrections: int = 0,
 ) -> Summary:
-    """Adds up the tallies."""
+    """Adds up the tallies; `corrections` is how many there are."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     counts[KEPT] = dict.fromkeys(splits, 0)
     for tally in sorted(tallies, key=lambda tally: (tally.kind, -tally.count, tally.reason)):
@@ -105,7 +125,20 @@ def summarize(
         files=files,
         span=span,
         fingerprint=fingerprint,
+        protocol=protocol,
+        leaks=sum(counts[LEAKS].values()),
+        corrections=_corrections(counts[CORRECTIONS], corrections),
     )
+
+
+def _corrections(counted: dict[str, int], total: int) -> dict[str, int]:
+    if not total:
+        return {}
+    return {
+        RELABELLED: counted.get(RELABELLED, 0),
+        LEFT_ALONE: counted.get(LEFT_ALONE, 0),
+        UNMATCHED: total - counted.get(MATCHED, 0),
+    }
 
 
 def check(

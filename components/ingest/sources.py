@@ -27,11 +27,13 @@ class Sources:
 
     Attributes:
         files: paths of tables and of images, sorted; an image lies in `<split>/<class>/`.
+        corrections: paths of the tables that correct labels.
         span: the newest span that was chosen; None when no pattern has `{SPAN}`.
         fingerprint: BLAKE2 over the names (of an image, with split and class) and the contents of the files.
     """
 
     files: tuple[str, ...]
+    corrections: tuple[str, ...]
     span: int | None
     fingerprint: str
 
@@ -44,6 +46,8 @@ def is_table(path: str) -> bool:
 def resolve(settings: IngestSettings) -> Sources:
     """Finds the files that the patterns in `settings.files` name, of the spans that `settings.spans` chooses.
 
+    Corrections name images, wherever these come from: `spans` does not choose among their files.
+
     Raises:
         StepError: a pattern matches nothing, or `spans` cannot be understood.
     """
@@ -52,7 +56,10 @@ def resolve(settings: IngestSettings) -> Sources:
     found = {pattern: dict(_matches(pattern)) for pattern in settings.files}
     for pattern, matches in found.items():
         if not matches:
-            raise StepError(_nothing_found(pattern))
+            raise StepError(
+                f'{_nothing_found(pattern)} Name .csv or .csv.gz files, or a folder that holds '
+                '<split>/<class>/*.png or *.jpg.'
+            )
     spans = {span for matches in found.values() for span in matches.values() if span is not None}
     chosen = _choose(spans, settings.spans)
     files: list[str] = []
@@ -64,7 +71,18 @@ def resolve(settings: IngestSettings) -> Sources:
             )
         files += kept
     unique = tuple(dict.fromkeys(files))
-    return Sources(unique, max(chosen, default=None), _fingerprint(unique))
+    corrections = _find_corrections(settings.corrections)
+    return Sources(unique, corrections, max(chosen, default=None), _fingerprint(unique + corrections))
+
+
+def _find_corrections(patterns: Iterable[str]) -> tuple[str, ...]:
+    files: list[str] = []
+    for pattern in patterns:
+        found = sorted(path for path, _ in _matches(pattern) if is_table(path))
+        if not found:
+            raise StepError(f'{_nothing_found(pattern)} Name .csv or .csv.gz files in ingest.corrections.')
+        files += found
+    return tuple(dict.fromkeys(files))
 
 
 def limit_images(files: Iterable[str], limit: int) -> list[str]:
@@ -128,10 +146,7 @@ def _nothing_found(pattern: str) -> str:
     names = sorted(path.name for path in folder.iterdir())
     near = difflib.get_close_matches(parts[depth], names, n=3, cutoff=0.4) or names[:3]
     there = f'there: {", ".join(near)}' if near else 'it is empty'
-    return (
-        f'Nothing matches {pattern}: looked in {folder.absolute()} ({there}). Name .csv or .csv.gz files, or a folder '
-        'that holds <split>/<class>/*.png or *.jpg.'
-    )
+    return f'Nothing matches {pattern}: looked in {folder.absolute()} ({there}).'
 
 
 def _fingerprint(files: tuple[str, ...]) -> str:

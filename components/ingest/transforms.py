@@ -5,6 +5,7 @@ files again and writes each image straight into its split: no image is ever grou
 Beam would keep it, so memory grows by these few bytes alone.
 """
 
+import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from apache_beam.pvalue import TaggedOutput
 from components import faces
 from components.errors import StepError
 from components.ingest import duplicates, images, parse, rejects
+from components.ingest.corrections import EXCLUDE, EXCLUDED, Corrections
 from components.ingest.duplicates import Sighting
 from components.ingest.examples import to_example
 from components.ingest.parse import Face, LeftOut, Outcome, Rejected
@@ -35,7 +37,7 @@ class Repeats(NamedTuple):
     Attributes:
         images: (content hash, reason) of images that not all of their rows may keep.
         persons: (name, True) of persons in both splits.
-        counts: `Count`s of duplicates.
+        counts: `Count`s of duplicates, leaks and corrections.
     """
 
     images: beam.PCollection
@@ -43,13 +45,15 @@ class Repeats(NamedTuple):
     counts: beam.PCollection
 
 
-def find_repeats(paths: beam.PCollection, task: str, settings: IngestSettings) -> Repeats:
+def find_repeats(paths: beam.PCollection, task: str, settings: IngestSettings, corrections: Corrections) -> Repeats:
     """The first pass. Errors in the files are left to the second to report."""
-    sightings = paths | 'Sight' >> beam.ParDo(_Sight(task, settings)).with_outputs('persons', main='images')
+    sightings = paths | 'Sight' >> beam.ParDo(_Sight(task, settings, corrections)).with_outputs(
+        'persons', main='images'
+    )
     judged = (
         sightings.images
         | 'GroupByHash' >> beam.GroupByKey()
-        | 'Judge' >> beam.ParDo(_Judge()).with_outputs('counts', main='images')
+        | 'Judge' >> beam.ParDo(_Judge(settings)).with_outputs('counts', main='images')
     )
     persons = (
         sightings.persons
@@ -61,7 +65,7 @@ def find_repeats(paths: beam.PCollection, task: str, settings: IngestSettings) -
 
 
 def make_examples(
-    paths: beam.PCollection, repeats: Repeats, task: str, settings: IngestSettings
+    paths: beam.PCollection, repeats: Repeats, task: str, settings: IngestSettings, corrections: Corrections
 ) -> dict[str, beam.PCollection]:
     """The second pass.
 
@@ -69,7 +73,7 @@ def make_examples(
         serialized Examples by split name, and lines of JSON under `REJECTS`, `PICTURES` and `TALLIES`.
     """
     decided = paths | 'Decide' >> beam.ParDo(
-        _Decide(task, settings), beam.pvalue.AsDict(repeats.images), beam.pvalue.AsDict(repeats.persons)
+        _Decide(task, settings, corrections), beam.pvalue.AsDict(repeats.images), beam.pvalue.AsDict(repeats.persons)
     ).with_outputs(*faces.SPLITS, REJECTS, PICTURES, main=TALLIES)
     pictures = (
         decided[PICTURES]
@@ -87,77 +91,102 @@ def make_examples(
 
 
 class _Sight(beam.DoFn):
-    def __init__(self, task: str, settings: IngestSettings):
+    def __init__(self, task: str, settings: IngestSettings, corrections: Corrections):
         self._task = task
         self._settings = settings
+        self._corrections = corrections
 
     def process(self, path: str) -> Iterator[Any]:
         try:
             for outcome in parse.read(path, self._task, self._settings):
                 if isinstance(outcome, Face):
-                    is_eval = duplicates.wanted_split(outcome, self._settings) == faces.EVAL_SPLIT
+                    split = duplicates.wanted_split(outcome, self._settings)
+                    correction = self._corrections.get((outcome.content_hash, outcome.label))
+                    label = duplicates.label_key(outcome)
                     # 256 groups of many images: a group each would cost several times the memory of what it holds.
-                    yield outcome.content_hash[:1], (outcome.content_hash, is_eval, duplicates.label_key(outcome))
+                    yield outcome.content_hash[:1], (outcome.content_hash, split, label, correction)
                     if outcome.group:
-                        yield TaggedOutput('persons', (outcome.group, is_eval))
+                        yield TaggedOutput('persons', (outcome.group, split))
         except StepError:
             return
 
 
 class _Judge(beam.DoFn):
-    def process(self, group: tuple[bytes, Iterable[tuple[bytes, bool, bytes]]]) -> Iterator[Any]:
+    def __init__(self, settings: IngestSettings):
+        self._is_clean = settings.protocol == 'clean'
+
+    def process(self, group: tuple[bytes, Iterable[tuple[bytes, str, bytes, int | None]]]) -> Iterator[Any]:
         images_sighted: dict[bytes, list[Sighting]] = defaultdict(list)
-        for content_hash, is_eval, label in group[1]:
-            images_sighted[content_hash].append((is_eval, label))
+        for content_hash, split, label, correction in group[1]:
+            images_sighted[content_hash].append(Sighting(split, label, correction))
         for content_hash, sightings in images_sighted.items():
-            rows, reason = duplicates.judge(sightings)
-            if reason:
-                yield content_hash, reason
-            if rows > 1:
-                yield TaggedOutput('counts', ((rejects.DUPLICATES, ''), (rows - 1, '', 0)))
+            verdict = duplicates.judge(sightings)
+            if verdict.reason and self._is_clean:
+                yield content_hash, verdict.reason
+            for kind, reason, rows in (
+                (rejects.DUPLICATES, '', verdict.rows - 1),
+                (rejects.LEAKS, '', 0 if self._is_clean else verdict.leaks),
+                (rejects.CORRECTIONS, rejects.MATCHED, verdict.matched),
+                (rejects.CORRECTIONS, rejects.LEFT_ALONE, verdict.left_alone),
+            ):
+                if rows:
+                    yield TaggedOutput('counts', ((kind, reason), (rows, '', 0)))
 
 
-def _in_both_splits(person: tuple[str, Iterable[bool]]) -> Iterator[tuple[str, bool]]:
+def _in_both_splits(person: tuple[str, Iterable[str]]) -> Iterator[tuple[str, bool]]:
     name, splits = person
     if len(set(splits)) > 1:
         yield name, True
 
 
 class _Decide(beam.DoFn):
-    def __init__(self, task: str, settings: IngestSettings):
+    def __init__(self, task: str, settings: IngestSettings, corrections: Corrections):
         self._task = task
         self._settings = settings
+        self._corrections = corrections
 
     def process(self, path: str, judged: dict[bytes, str], persons: dict[str, bool]) -> Iterator[Any]:
         counts: dict[tuple[str, str], tuple[int, str, int]] = {}
         try:
-            for outcome in parse.read(path, self._task, self._settings):
-                outcome = self._decide(outcome, judged, persons) if isinstance(outcome, Face) else outcome
-                kind, reason = rejects.KEPT, ''
+            for read in parse.read(path, self._task, self._settings):
+                split = duplicates.wanted_split(read, self._settings) if isinstance(read, Face) else ''
+                outcome = self._decide(read, split, judged, persons) if isinstance(read, Face) else read
                 if isinstance(outcome, Face):
-                    reason = duplicates.wanted_split(outcome, self._settings)
-                    yield TaggedOutput(reason, to_example(outcome))
+                    _count(counts, rejects.KEPT, split, outcome)
+                    if outcome is not read:
+                        _count(counts, rejects.CORRECTIONS, rejects.RELABELLED, outcome)
+                    yield TaggedOutput(split, to_example(outcome))
                 elif isinstance(outcome, Rejected):
-                    kind, reason = rejects.REJECTED, outcome.reason
+                    _count(counts, rejects.REJECTED, outcome.reason, outcome)
                     yield from _reject(outcome)
                 else:
-                    kind, reason = rejects.LEFT_OUT, outcome.reason
-                rows, source, row = counts.get((kind, reason), (0, outcome.source, outcome.row))
-                counts[kind, reason] = (rows + 1, source, row)
+                    _count(counts, rejects.LEFT_OUT, outcome.reason, outcome)
         except StepError as error:
             # An exception would reach the executor as a stack trace, and differently from each runner.
             counts[rejects.FAULT, str(error)] = (1, path, 0)
         yield from counts.items()
 
-    def _decide(self, face: Face, judged: dict[bytes, str], persons: dict[str, bool]) -> Outcome:
+    def _decide(self, face: Face, split: str, judged: dict[bytes, str], persons: dict[str, bool]) -> Outcome:
+        if split not in faces.SPLITS:
+            return LeftOut(face.source, face.row, split)
+        correction = self._corrections.get((face.content_hash, face.label)) if split == faces.TRAIN_SPLIT else None
+        if correction == EXCLUDE:
+            return LeftOut(face.source, face.row, EXCLUDED)
         reason = judged.get(face.content_hash, '')
         if reason == duplicates.CONTRADICTING:
             return Rejected(face.source, face.row, reason, '', face.image)
-        if duplicates.wanted_split(face, self._settings) == faces.EVAL_SPLIT:
+        if split == faces.EVAL_SPLIT:
             return face
         if face.group in persons:
             reason = duplicates.SAME_PERSON
-        return LeftOut(face.source, face.row, reason) if reason else face
+        if reason:
+            return LeftOut(face.source, face.row, reason)
+        return face if correction is None else dataclasses.replace(face, label=correction)
+
+
+def _count(counts: dict[tuple[str, str], tuple[int, str, int]], kind: str, reason: str, outcome: Outcome) -> None:
+    rows, source, row = counts.get((kind, reason), (0, outcome.source, outcome.row))
+    counts[kind, reason] = (rows + 1, source, row)
 
 
 def _reject(row: Rejected) -> Iterator[TaggedOutput]:

@@ -1,5 +1,6 @@
 """Pusher: makes a blessed and checked model the served one."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -12,16 +13,32 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
+from components import faces
+from components.behaviour.artifacts import Behaviour
+from components.card.card import Evidence, joint_card, network_card, read_card
 from components.check.component import WARMUP, read_check
+from components.dashboard import Markdown
 from components.evaluate.results import is_blessed, read_figures
-from components.joint.component import MADE_OF
+from components.ingest.artifacts import Rejects
+from components.joint.component import CANDIDATE, MADE_OF, read_parts
+from components.markdown import escaped
 from components.properties import Text
 from components.push import versions
 from components.settings import PushSettings, from_json
 from components.source import ROOT, fingerprint
 
 FILE_NAME: Final = 'pushed.json'
+CARD_FILE: Final = 'model_card.md'
 REVISION: Final = 'EMOTION_PIPELINE_REVISION'  # an image has no repository
+
+EVIDENCE: Final = {
+    'rejects': Rejects,
+    'statistics': standard_artifacts.ExampleStatistics,
+    'model_run': standard_artifacts.ModelRun,
+    'evaluation': standard_artifacts.ModelEvaluation,
+    'behaviour': Behaviour,
+}
+"""What the model card is written of, of each task."""
 
 
 class PusherSpec(component_spec.ComponentSpec):
@@ -38,9 +55,15 @@ class PusherSpec(component_spec.ComponentSpec):
         'model': component_spec.ChannelParameter(type=standard_artifacts.Model),
         'check': component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         'blessing': component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
-        'evaluation': component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
+    } | {
+        f'{task}_{name}': component_spec.ChannelParameter(type=kind, optional=True)
+        for task in faces.TASKS
+        for name, kind in {**EVIDENCE, 'served': standard_artifacts.Model}.items()
     }
-    OUTPUTS = {'pushed': component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+    OUTPUTS = {
+        'pushed': component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+        'model_card': component_spec.ChannelParameter(type=Markdown),
+    }
 
 
 class Executor(base_executor.BaseExecutor):
@@ -54,15 +77,18 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         check = Path(artifact_utils.get_single_uri(input_dict['check']))
         refusal = _refusal(input_dict, check)
-        version = 0
+        version, card = 0, ''
         folder = Path(exec_properties['folder'])
         if not refusal:
+            facts = self._provenance(input_dict, exec_properties)
+            card = _card(facts, input_dict)
             version = versions.publish(
                 Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict['model']))),
                 folder,
-                self._provenance(input_dict, exec_properties),
+                facts,
                 check / WARMUP,
                 from_json(PushSettings, exec_properties['settings']).keep,
+                card,
             )
             if not version:
                 refusal = 'an older version is this very model; roll back to it to serve it again'
@@ -79,12 +105,16 @@ class Executor(base_executor.BaseExecutor):
             'run': versions.provenance(folder, version).run if version else '',
         }
         (Path(pushed.uri) / FILE_NAME).write_text(json.dumps(record), encoding='utf-8')
+        if version:
+            (Path(pushed.uri) / CARD_FILE).write_text(card, encoding='utf-8')
+        shown = artifact_utils.get_single_instance(output_dict['model_card'])
+        shown.value = card if version else f'Not pushed: {escaped(refusal)}.\n'
 
     def _provenance(
         self, inputs: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
     ) -> versions.Provenance:
         model = artifact_utils.get_single_instance(inputs['model'])
-        evaluations = inputs.get('evaluation') or []
+        evaluations = inputs.get(f'{exec_properties["name"]}_evaluation') or []
         return versions.Provenance(
             model=exec_properties['name'],
             candidate=exec_properties['candidate'],
@@ -111,7 +141,9 @@ class Pusher(base_component.BaseComponent):
     Args:
         name: `expression`, `keypoints` or `faces`.
         model, check: channels of the candidate and of its ServingCheck.
-        blessing, evaluation: channels of the Evaluator; the joint model has none of its own.
+        blessing: channel of the Evaluator; the joint model has none of its own.
+        evidence: channels of what the model card is written of, by `<task>_<output>` with the outputs of `EVIDENCE`,
+            for each task of the model; for the joint model those of ServedModel too, `<task>_served`.
         folder: the model's serving folder.
         settings: how many versions are kept, a PushSettings as JSON.
         candidate, data: fingerprints that go into the provenance.
@@ -132,7 +164,7 @@ class Pusher(base_component.BaseComponent):
         data: Text,
         identity: Text = '',
         blessing: types.BaseChannel | None = None,
-        evaluation: types.BaseChannel | None = None,
+        evidence: dict[str, types.BaseChannel] | None = None,
     ):
         super().__init__(
             PusherSpec(
@@ -140,14 +172,15 @@ class Pusher(base_component.BaseComponent):
                 model=model,
                 check=check,
                 blessing=blessing,
-                evaluation=evaluation,
                 folder=folder,
                 settings=settings,
                 candidate=candidate,
                 data=data,
                 identity=identity,
-                code=fingerprint('push'),
+                code=fingerprint('push', 'card'),
                 pushed=types.Channel(type=standard_artifacts.PushedModel),
+                model_card=types.Channel(type=Markdown),
+                **(evidence or {}),
             )
         )
 
@@ -167,6 +200,25 @@ def git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ''
     return answer.stdout.strip()
+
+
+def _card(facts: versions.Provenance, inputs: dict[str, list[types.Artifact]]) -> str:
+    """The model card; of a part of the joint model that was served before, the card of that version."""
+    if facts.model != faces.JOINT_MODEL:
+        return network_card(facts, _evidence(facts.model, inputs))
+    parts = read_parts(Path(artifact_utils.get_single_uri(inputs['model'])))
+    cards = []
+    for task in faces.TASKS:
+        if parts[task] == CANDIDATE:
+            cards.append(network_card(dataclasses.replace(facts, model=task), _evidence(task, inputs)))
+        else:
+            served = artifact_utils.get_single_uri(inputs[f'{task}_served'])
+            cards.append(read_card(Path(path_utils.serving_model_path(served))))
+    return joint_card(facts, cards)
+
+
+def _evidence(task: str, inputs: dict[str, list[types.Artifact]]) -> Evidence:
+    return Evidence(**{name: Path(artifact_utils.get_single_uri(inputs[f'{task}_{name}'])) for name in EVIDENCE})
 
 
 def _refusal(inputs: dict[str, list[types.Artifact]], check: Path) -> str:

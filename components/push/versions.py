@@ -18,6 +18,7 @@ import filelock
 from components.errors import StepError
 
 PROVENANCE: Final = 'assets.extra/provenance.json'
+MODEL_CARD: Final = 'assets.extra/model_card.md'
 IDENTITY: Final = '.identity'
 
 
@@ -100,7 +101,7 @@ def identity(folder: Path) -> str:
     return path.read_text(encoding='utf-8')
 
 
-def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | None, keep: int) -> int:
+def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | None, keep: int, card: str = '') -> int:
     """Makes a SavedModel the served version, and removes the oldest versions beyond `keep`.
 
     Args:
@@ -109,6 +110,7 @@ def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | N
         facts: its provenance.
         warmup: TensorFlow Serving's warm-up requests.
         keep: versions that stay, this one included.
+        card: its model card, in Markdown; an empty text keeps the one that the folder brings along.
 
     Returns:
         The new version; the served one where that is this very model, pushed by a run that was killed afterwards; 0
@@ -125,6 +127,8 @@ def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | N
         shutil.copytree(saved_model, staged, dirs_exist_ok=True)
         (staged / PROVENANCE).parent.mkdir(exist_ok=True)
         (staged / PROVENANCE).write_text(json.dumps(dataclasses.asdict(facts), indent=1), encoding='utf-8')
+        if card:
+            (staged / MODEL_CARD).write_text(card, encoding='utf-8')
         if warmup is not None:
             shutil.copyfile(warmup, staged / 'assets.extra' / 'tf_serving_warmup_requests')
         staged.chmod(0o755)

@@ -11,8 +11,8 @@ from components import faces
 from components.check.component import FILE_NAME as CHECK_FILE
 from components.check.component import read_check
 from components.evaluate.results import is_blessed
+from components.push.component import CARD_FILE, git_commit
 from components.push.component import FILE_NAME as PUSHED_FILE
-from components.push.component import git_commit
 from components.report.record import Branch, Check, Pushed, RunRecord, Step
 from components.settings import EvaluateSettings
 
@@ -57,10 +57,7 @@ def assemble(
         steps=steps,
         branches=branches,
         checks=tuple(Check(**asdict(read_check(folder))) for folder in _present(folders, 'check', CHECK_FILE)),
-        pushed=tuple(
-            Pushed(**json.loads((folder / PUSHED_FILE).read_text(encoding='utf-8')))
-            for folder in _present(folders, 'pushed', PUSHED_FILE)
-        ),
+        pushed=tuple(map(_pushed, _present(folders, 'pushed', PUSHED_FILE))),
         overrides=overrides,
         configuration=configuration,
         **facts,
@@ -72,6 +69,14 @@ def _state(branches: tuple[Branch, ...], folders: Mapping[str, Path]) -> Literal
     blessed = all(branch.blessing is not None and is_blessed(branch.blessing) for branch in branches)
     checked = all(read_check(folder).passed for folder in _present(folders, 'check', CHECK_FILE))
     return 'pushed' if blessed and checked else 'refused'
+
+
+def _pushed(folder: Path) -> Pushed:
+    card = folder / CARD_FILE
+    return Pushed(
+        **json.loads((folder / PUSHED_FILE).read_text(encoding='utf-8')),
+        card=card.read_text(encoding='utf-8') if card.exists() else '',
+    )
 
 
 def _present(folders: Mapping[str, Path], output: str, file: str) -> list[Path]:

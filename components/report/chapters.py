@@ -7,15 +7,26 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import faces
-from components.evaluate.metrics import DIRECTIONS
-from components.evaluate.results import OVERALL, Verdict, is_blessed, read_confusion, read_figures, read_verdicts
+from components.evaluate.metrics import more_is_better
+from components.evaluate.results import (
+    OVERALL,
+    Interval,
+    Verdict,
+    is_blessed,
+    read_confusion,
+    read_figures,
+    read_intervals,
+    read_verdicts,
+)
 from components.ingest.rejects import Summary, read_pictures, read_summary
 from components.report import artifacts, charts, gallery, metrics
-from components.report.intervals import Interval, intervals
+from components.report.attention import Attention, attention, read_maps
+from components.report.audit import AuditView, read_audit
+from components.report.behaviour import BehaviourPart, read_part
+from components.report.calibration import Calibration, read_calibration
 from components.report.record import Branch
 from components.validate.findings import Finding, read_findings
 
@@ -70,12 +81,16 @@ class Chapter:
     blessed: bool | None = None
     figures: Figures = field(default_factory=dict)
     intervals: dict[str, Interval] = field(default_factory=dict)
+    slice_intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)
     slices: Sequence[SliceTable] = ()
     confusion: np.ndarray | None = None
     point_errors: PointErrors | None = None
+    calibration: Calibration | None = None
+    behaviour: BehaviourPart | None = None
     curves: Sequence[charts.LineChart] = ()
     best: Sequence[gallery.Tile] = ()
     worst: Sequence[gallery.Tile] = ()
+    attention: Attention | None = None
 
     summary: Summary | None = None
     rejected: Sequence[gallery.Tile] = ()
@@ -85,6 +100,7 @@ class Chapter:
     samples: dict[str, Sequence[gallery.Tile]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     anomalies: dict[str, list[tuple[str, str]]] | None = None
+    audit: AuditView | None = None
 
     @property
     def overall(self) -> dict[str, float]:
@@ -119,10 +135,6 @@ def read_chapter(branch: Branch) -> Chapter:
     return chapter
 
 
-def more_is_better(task: str, metric: str) -> bool:
-    return DIRECTIONS[task][metric] == tfma.MetricDirection.HIGHER_IS_BETTER
-
-
 def _read_data(chapter: Chapter, branch: Branch) -> None:
     chapter.summary = chapter.read('the count of rejects', branch.rejects, read_summary)
     if branch.rejects is not None:
@@ -137,6 +149,11 @@ def _read_data(chapter: Chapter, branch: Branch) -> None:
         }
     chapter.anomalies = chapter.read("TFDV's anomalies", branch.anomalies, _anomalies)
     chapter.findings = chapter.read("the data gate's findings", branch.verdict, read_findings) or ()
+    # Most pipelines have none.
+    if branch.audit is not None and branch.examples is not None:
+        chapter.audit = chapter.read(
+            'the audit of the labels', branch.audit, functools.partial(read_audit, examples=branch.examples)
+        )
 
 
 def _read_model(chapter: Chapter, branch: Branch) -> None:
@@ -144,6 +161,8 @@ def _read_model(chapter: Chapter, branch: Branch) -> None:
     chapter.figures = chapter.read('the evaluation', branch.evaluation, _figures) or {}
     chapter.slices = _slices(branch.task, chapter.figures)
     if branch.evaluation is not None:
+        chapter.slice_intervals = chapter.read('the intervals', branch.evaluation, read_intervals) or {}
+        chapter.intervals = chapter.slice_intervals.get(OVERALL, {})
         verdicts = functools.partial(read_verdicts, settings=branch.settings)
         chapter.verdicts = chapter.read("the gates' verdicts", branch.evaluation, verdicts) or ()
     if branch.blessing is not None:
@@ -153,12 +172,15 @@ def _read_model(chapter: Chapter, branch: Branch) -> None:
     if branch.task == faces.KEYPOINT_MODEL and branch.examples is not None:
         errors = functools.partial(_point_errors, chapter.overall)
         chapter.point_errors = chapter.read('the mean face', branch.examples, errors)
+    chapter.behaviour = chapter.read('the behaviour tests', branch.behaviour, read_part)
+    if branch.task == faces.EXPRESSION_MODEL and branch.model_run is not None:
+        chapter.calibration = chapter.read('the calibration', branch.model_run, read_calibration)
     predictions = chapter.read('the predictions', branch.model_run, artifacts.read_predictions)
-    if predictions is not None:
-        chapter.intervals = intervals(branch.task, predictions)
     if predictions is not None and branch.examples is not None:
         tiles = functools.partial(_evaluation_tiles, branch.task, predictions)
         chapter.best, chapter.worst = chapter.read('evaluation faces', branch.examples, tiles) or ((), ())
+        looked_at = functools.partial(_attention, branch.task, branch.examples, predictions)
+        chapter.attention = chapter.read('what the network looks at', branch.model_run, looked_at)
 
 
 def _rejected(rejects: Path) -> tuple[gallery.Tile, ...]:
@@ -186,6 +208,11 @@ def _evaluation_tiles(
         tiles(artifacts.read_faces(examples, faces.EVAL_SPLIT), predictions, is_best) for is_best in (True, False)
     )
     return best, worst
+
+
+def _attention(task: str, examples: Path, predictions: artifacts.Predictions, model_run: Path) -> Attention:
+    found = artifacts.read_faces(examples, faces.EVAL_SPLIT)
+    return attention(task, found, predictions, read_maps(model_run))
 
 
 def _balances(statistics: dict[str, statistics_pb2.DatasetFeatureStatistics]) -> list[Balance]:
@@ -240,7 +267,7 @@ def _slices(task: str, figures: Figures) -> list[SliceTable]:
             by_feature.setdefault(feature, []).append((value, values))
     tables = []
     compared = metrics.SLICED[task][1]
-    sign = 1 if more_is_better(task, compared) else -1
+    sign = 1 if more_is_better(compared) else -1
     for feature, rows in by_feature.items():
         largest = sorted(rows, key=lambda row: -row[1].get('example_count', 0))[:SLICES_SHOWN]
         worst_first = sorted(largest, key=lambda row: sign * row[1].get(compared, 0))

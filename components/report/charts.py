@@ -41,6 +41,14 @@ class LineChart:
     alt: str
 
 
+def to_view_box(along: float, up: float) -> tuple[float, float]:
+    """A place within a chart's margins, from shares of the lengths of its two axes."""
+    return (
+        round(LEFT + along * (WIDTH - LEFT - RIGHT), 1),
+        round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
+    )
+
+
 def line_chart(title: str, curves: Mapping[str, Sequence[float]], more_is_better: bool) -> LineChart | None:
     """Curves over the epochs, from 1; values that are not finite are left out, and None is given where all are."""
     finite = {
@@ -58,12 +66,7 @@ def line_chart(title: str, curves: Mapping[str, Sequence[float]], more_is_better
     low, high = float(y_values[0]), float(y_values[-1])
 
     def place(epoch: float, value: float) -> tuple[float, float]:
-        along = (epoch - 1) / max(last_epoch - 1, 1)
-        up = (value - low) / (high - low)
-        return (
-            round(LEFT + along * (WIDTH - LEFT - RIGHT), 1),
-            round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
-        )
+        return to_view_box((epoch - 1) / max(last_epoch - 1, 1), (value - low) / (high - low))
 
     lines = []
     for name, values in finite.items():

@@ -11,6 +11,8 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact, artifact_utils, component_spec, standard_artifacts
 
 from components import faces
+from components.audit.artifacts import Audit
+from components.behaviour.artifacts import Behaviour
 from components.dashboard import Html, framed
 from components.ingest.artifacts import Rejects
 from components.properties import Text
@@ -37,8 +39,10 @@ _BRANCH_TYPES = {
     'statistics': standard_artifacts.ExampleStatistics,
     'anomalies': standard_artifacts.ExampleAnomalies,
     'verdict': DataVerdict,
+    'audit': Audit,
     'model': standard_artifacts.Model,
     'model_run': standard_artifacts.ModelRun,
+    'behaviour': Behaviour,
     'served': standard_artifacts.Model,
     'evaluation': standard_artifacts.ModelEvaluation,
     'blessing': standard_artifacts.ModelBlessing,

@@ -22,6 +22,7 @@ _LABELS: Final = {
     'accuracy': 'Accuracy',
     'macro_f1': 'Macro F1',
     'log_loss': 'Log loss',
+    'expected_calibration_error': 'Calibration error',
     'rmse': 'RMSE',
     'mean_error_interocular': 'Mean error / eye distance',
     'within_5_percent': 'Points within 5% of the eye distance',

@@ -42,7 +42,9 @@ class Branch:
     statistics: Path | None = None
     anomalies: Path | None = None
     verdict: Path | None = None
+    audit: Path | None = None
     model_run: Path | None = None
+    behaviour: Path | None = None
     evaluation: Path | None = None
     blessing: Path | None = None
 
@@ -61,7 +63,7 @@ class Check:
 class Pushed:
     """What became of one candidate; `version` is 0 where it was not pushed, and `note` says why.
 
-    `run` is the one that pushed the version, which an earlier run may have done.
+    `run` is the one that pushed the version, which an earlier run may have done. `card` is its model card, in Markdown.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Pushed:
     folder: str = ''
     note: str = ''
     run: str = ''
+    card: str = ''
 
 
 @dataclass(frozen=True)

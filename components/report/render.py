@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
+import markdown_it
+import markupsafe
 
 from components import faces
-from components.report import charts, gallery, metrics
-from components.report.chapters import Chapter, more_is_better, read_chapter
+from components.report import calibration, charts, gallery, metrics
+from components.report.chapters import Chapter, read_chapter
 from components.report.record import RunRecord
 
 NAMES: Final = {
@@ -38,6 +40,7 @@ def render(record: RunRecord) -> str:
         lstrip_blocks=True,
     )
     environment.filters['duration'] = duration
+    environment.filters['markdown'] = markdown
     return environment.get_template('report.html').render(
         record=record,
         chapters=chapters,
@@ -47,8 +50,8 @@ def render(record: RunRecord) -> str:
         names=NAMES,
         faces=faces,
         charts=charts,
+        diagram=calibration,
         metrics=metrics,
-        more_is_better=more_is_better,
     )
 
 
@@ -66,6 +69,19 @@ def duration(seconds: float | None) -> str:
         return f'{seconds:.1f} s'
     minutes, rest = divmod(round(seconds), 60)
     return f'{minutes} min {rest:02d} s' if minutes < 60 else f'{minutes // 60} h {minutes % 60:02d} min'
+
+
+def markdown(text: str) -> markupsafe.Markup:
+    """Markdown as HTML; HTML in it is shown as text, and its headings go below those of the page."""
+    parser = markdown_it.MarkdownIt('commonmark', {'html': False})
+    parser.enable('table').disable(['link', 'image', 'autolink'])
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type in ('heading_open', 'heading_close'):
+            token.tag = f'h{min(6, int(token.tag[1:]) + 3)}'
+        elif token.type == 'th_open':
+            token.attrSet('scope', 'col')
+    return markupsafe.Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - its text is escaped
 
 
 def _outcome(record: RunRecord) -> str:

@@ -1,7 +1,9 @@
 """From Examples to batches for `fit`: decoded once, shuffled and augmented anew in each epoch."""
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,9 @@ from components.transform.preprocessing import LABEL, PIXELS, POINTS
 
 DECODE_BATCH = 256
 
+MINIMUM_CALIBRATION: Final = 50
+"""Rows; a temperature that is fitted on fewer says more of them than of the network."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -23,6 +28,7 @@ class Split:
         pixels: float32 `[n, size, size, 1]`, normalised.
         truth: int64 `[n]` classes, or float32 `[n, 15, 2]` points as shares of the image, NaN where missing.
         content_hash, source, row: where each Example comes from; `[n]`.
+        group: the person, or the content hash where none is known; `[n]`.
     """
 
     pixels: np.ndarray
@@ -30,9 +36,14 @@ class Split:
     content_hash: np.ndarray
     source: np.ndarray
     row: np.ndarray
+    group: np.ndarray
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def at(self, rows: np.ndarray) -> 'Split':
+        """These rows alone, given by their indices or by bool `[n]`."""
+        return Split(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def load_split(files: list[str], transform_output: tft.TFTransformOutput, task: str) -> Split:
@@ -46,7 +57,7 @@ def load_split(files: list[str], transform_output: tft.TFTransformOutput, task: 
     layer = transform_output.transform_features_layer()
     specification = transform_output.raw_feature_spec()
     truth_key = LABEL if task == faces.EXPRESSION_MODEL else POINTS
-    origin_keys = (faces.CONTENT_HASH, faces.SOURCE, faces.ROW)
+    origin_keys = (faces.CONTENT_HASH, faces.SOURCE, faces.ROW, faces.GROUP)
 
     def preprocess(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_example(serialized, specification)
@@ -60,10 +71,31 @@ def load_split(files: list[str], transform_output: tft.TFTransformOutput, task: 
     return Split(
         whole[PIXELS],
         whole[truth_key],
-        whole[faces.CONTENT_HASH].astype('U'),
-        whole[faces.SOURCE].astype('U'),
+        _text(whole[faces.CONTENT_HASH]),
+        _text(whole[faces.SOURCE]),
         whole[faces.ROW],
+        _text(whole[faces.GROUP]),
     )
+
+
+def _text(encoded: np.ndarray) -> np.ndarray:
+    return np.char.decode(encoded.astype('S'), 'utf-8')
+
+
+def hold_out(training: Split, percent: float) -> tuple[Split, Split]:
+    """Parts the rows that a temperature is fitted on from those that are trained on, by the hash of the person.
+
+    Args:
+        training: the training split.
+        percent: share that is held out.
+
+    Returns:
+        What is trained on, and what is held out; nothing is where it would be fewer rows than `MINIMUM_CALIBRATION`.
+    """
+    held_out = np.array([_percentile(group) < percent for group in training.group.tolist()], bool)
+    if held_out.sum() < MINIMUM_CALIBRATION:
+        held_out[:] = False
+    return training.at(~held_out), training.at(held_out)
 
 
 def training_batches(
@@ -121,3 +153,9 @@ def training_steps(split: Split, settings: TrainSettings) -> int:
 def evaluation_steps(split: Split, settings: TrainSettings) -> int:
     """Batches of the split, the last one smaller."""
     return -(-len(split) // settings.batch_size)
+
+
+def _percentile(group: str) -> float:
+    """Where the person's hash lies between 0 and 100; another hash than the one that ingest splits by."""
+    digest = hashlib.blake2b(group.encode(), digest_size=8, person=b'calibration').digest()
+    return 100.0 * int.from_bytes(digest) / 2**64

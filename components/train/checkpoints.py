@@ -49,10 +49,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> int:
         """Loads the last epoch into the compiled model, if there is one; returns the next epoch's number, from 0."""
+        # Made in the first step, its variables would have that step traced twice.
+        model.optimizer.build(model.trainable_variables)
         last = self._last()
         if last is None:
             return 0
-        model.optimizer.build(model.trainable_variables)
         model.load_weights(last / LATEST)
         if self.average is not None:
             self.average.restore(last / AVERAGE)

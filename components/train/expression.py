@@ -1,10 +1,12 @@
 """Trains the network that tells five expressions."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import faces
+from components.train.attention import Question
 from components.train.export import ExpressionModel
 from components.train.fit import Task, run
 from components.train.network import expression_network
@@ -22,6 +24,15 @@ TASK = Task(
     mirror_answer=lambda logits: logits,
     decode=lambda logits: tf.nn.softmax(logits).numpy(),
     to_truth=lambda label: label,
+    has_probabilities=True,
+    question=Question(
+        # The logit of the expression that was predicted.
+        quantity=lambda logits, predictions, rows: tf.gather(logits, predictions[rows].argmax(axis=1), batch_dims=1),
+        is_pooled=True,
+        rightness=lambda label, probabilities: probabilities[np.arange(len(label)), label],
+        kind=lambda label: label,
+        count=4,
+    ),
     export=ExpressionModel,
 )
 

@@ -15,18 +15,21 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.settings import TrainSettings, from_json
 from components.source import fingerprint
+from components.train.attention import Question, write_attention
 from components.train.average import WeightAverage
 from components.train.batches import (
     Split,
     evaluation_batches,
     evaluation_steps,
+    hold_out,
     load_split,
     training_batches,
     training_steps,
 )
+from components.train.calibration import Temperature, fit_temperature, write_temperature
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
-from components.train.network import averaged_over_mirror
+from components.train.network import at_temperature, averaged_over_mirror
 
 PREDICTIONS = 'predictions.npz'
 
@@ -45,6 +48,8 @@ class Task:
         mirror_answer: from the network's output for a mirror image to that for the image itself.
         decode: from the network's outputs to predictions as the exported model gives them.
         to_truth: from a split's truths to the form of those predictions.
+        has_probabilities: whether the outputs are logits, which a temperature can be fitted to.
+        question: what the maps of what the network looks at show.
         export: from the network and Transform's output to what is saved.
     """
 
@@ -58,15 +63,18 @@ class Task:
     mirror_answer: Callable[[keras.KerasTensor], keras.KerasTensor]
     decode: Callable[[np.ndarray], np.ndarray]
     to_truth: Callable[[np.ndarray], np.ndarray]
+    has_probabilities: bool
+    question: Question
     export: Callable[[keras.Model, tft.TFTransformOutput], ExportedNetwork]
 
 
 def run(task: Task, arguments: FnArgs) -> None:
-    """TFX's `run_fn` for a task: trains, and writes the model, the history and the predictions on the eval split."""
+    """TFX's `run_fn` for a task: trains, and writes the model and, into the model run's folder, what is told of it."""
     settings = from_json(TrainSettings, arguments.custom_config['settings'])
     seed = arguments.custom_config['seed']
     transform_output = tft.TFTransformOutput(arguments.transform_output)
     training = load_split(arguments.train_files, transform_output, task.name)
+    training, calibration = hold_out(training, settings.calibration_percent if task.has_probabilities else 0.0)
     evaluation = load_split(arguments.eval_files, transform_output, task.name)
     steps = training_steps(training, settings)
     checkpoints = Checkpoints(
@@ -81,11 +89,16 @@ def run(task: Task, arguments: FnArgs) -> None:
 
     with precision(settings):
         network = fit(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
-        if settings.average_mirror:
-            network = averaged_over_mirror(network, task.mirror_answer)
-        write_predictions(task, network, settings, evaluation, run_folder)
+        answering, temperature = finish(task, network, settings, calibration)
+        prediction = task.decode(predict(answering, settings, evaluation))
+        truth = task.to_truth(evaluation.truth)
+        run_folder.mkdir(parents=True, exist_ok=True)
+        write_predictions(run_folder, evaluation, truth, prediction)
+        write_attention(run_folder, task.question, network, evaluation, truth, prediction)
+        if task.has_probabilities:
+            write_temperature(run_folder, temperature)
         (run_folder / HISTORY).write_text(json.dumps(checkpoints.history), encoding='utf-8')
-        save(task.export(network, transform_output), Path(arguments.serving_model_dir))
+        save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
     checkpoints.clear()
 
 
@@ -124,6 +137,29 @@ def fit(
     return network
 
 
+def finish(
+    task: Task, network: keras.Model, settings: TrainSettings, calibration: Split
+) -> tuple[keras.Model, Temperature]:
+    """The trained network as it is served: averaged over the mirror image where the settings say so, and calibrated.
+
+    Args:
+        calibration: rows to fit the temperature on; without any it stays 1.
+    """
+    # Without the optimizer, whose state is twice as large as the weights and would be exported with them.
+    network = keras.Model(network.input, network.output, name=network.name)
+    if settings.average_mirror:
+        network = averaged_over_mirror(network, task.mirror_answer)
+    if not len(calibration):
+        return network, Temperature()
+    temperature = fit_temperature(predict(network, settings, calibration), calibration.truth)
+    return at_temperature(network, temperature.temperature), temperature
+
+
+def predict(network: keras.Model, settings: TrainSettings, split: Split) -> np.ndarray:
+    """The network's outputs for a split, in its order."""
+    return network.predict(split.pixels, batch_size=settings.batch_size, verbose=0)
+
+
 def optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer:
     """AdamW (arXiv:1711.05101) with linear warm-up and cosine decay; biases and normalisation are not decayed."""
     warmup = round(settings.warmup_epochs * steps)
@@ -155,19 +191,16 @@ def precision(settings: TrainSettings) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def write_predictions(
-    task: Task, network: keras.Model, settings: TrainSettings, evaluation: Split, folder: Path
-) -> None:
+def write_predictions(folder: Path, evaluation: Split, truth: np.ndarray, prediction: np.ndarray) -> None:
     """The eval split's truths and predictions, which the report draws and ServingCheck compares with."""
-    outputs = network.predict(evaluation.pixels, batch_size=settings.batch_size, verbose=0)
-    folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         folder / PREDICTIONS,
         content_hash=evaluation.content_hash,
         source=evaluation.source,
         row=evaluation.row,
-        truth=task.to_truth(evaluation.truth),
-        prediction=task.decode(outputs),
+        group=evaluation.group,
+        truth=truth,
+        prediction=prediction,
     )
 
 

@@ -71,6 +71,13 @@ def averaged_over_mirror(
     return keras.Model(inputs, layers.Average(dtype='float32')([network(inputs), mirrored]), name=network.name)
 
 
+def at_temperature(network: keras.Model, temperature: float) -> keras.Model:
+    """The network with its logits divided by a temperature, which changes its probabilities and no order of them."""
+    inputs = keras.Input(network.input_shape[1:])
+    scaled = layers.Rescaling(1.0 / temperature, dtype='float32')(network(inputs))
+    return keras.Model(inputs, scaled, name=network.name)
+
+
 def mirror_points(points: keras.KerasTensor) -> keras.KerasTensor:
     """Points `[batch, 15, 2]`, as shares of the image's size, where they are in the mirror image."""
     swapped = ops.take(points, ops.array(faces.FLIP_ORDER), axis=1)

@@ -107,9 +107,12 @@ def _rows(summary: Summary) -> list[str]:
     files = ', '.join(map(escaped, summary.files[:ROWS]))
     more = f' and {len(summary.files) - ROWS} more' if len(summary.files) > ROWS else ''
     span = '' if summary.span is None else f' up to span {summary.span}'
+    leaks = f' {summary.leaks:,} eval rows have a twin in the training split.' if summary.protocol == 'original' else ''
+    corrections = ', '.join(f'{count:,} {what}' for what, count in summary.corrections.items())
     return [
         '## Rows',
-        f'{summary.rows:,} read from {files}{more}{span}; {summary.duplicates:,} show the image of another one.',
+        f'{summary.rows:,} read from {files}{more}{span}; {summary.duplicates:,} show the image of another one.{leaks}',
+        *([f'Corrections: {corrections}.'] if corrections else []),
         table(
             ('Outcome', 'Split or reason', 'Rows', 'Share'),
             [

@@ -59,9 +59,12 @@ class Executor(base_executor.BaseExecutor):
         overrides = tuple(exec_properties['overrides'].split())
         before = accepted.previous(Path(exec_properties['accepted_folder']), exec_properties['data'])
         anomalies = _load_anomalies(Path(artifact_utils.get_single_uri(input_dict['anomalies'])))
+        summary = read_summary(Path(artifact_utils.get_single_uri(input_dict['rejects'])))
         findings = tuple(
-            dataclasses.replace(finding, overridden=not finding.passed and finding.gate in overrides)
-            for finding in _findings(input_dict, anomalies, settings, before)
+            dataclasses.replace(finding, overridden=True)
+            if not finding.passed and finding.gate in overrides
+            else finding
+            for finding in _findings(input_dict, anomalies, settings, before, summary.protocol)
         )
         verdict = artifact_utils.get_single_instance(output_dict['verdict'])
         write_findings(Path(verdict.uri), findings)
@@ -70,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
             exec_properties['task'],
             findings,
             anomalies,
-            read_summary(Path(artifact_utils.get_single_uri(input_dict['rejects']))),
+            summary,
         )
         for finding in findings:
             logging.info('%s: %s (%s)', finding.gate, finding.message, 'passed' if finding.passed else 'not passed')
@@ -132,6 +135,7 @@ def _findings(
     anomalies: dict[str, anomalies_pb2.Anomalies],
     settings: ValidateSettings,
     before: Path | None,
+    protocol: str,
 ) -> list[Finding]:
     examples_folder = Path(artifact_utils.get_single_uri(inputs['examples']))
     statistics = _load_statistics(Path(artifact_utils.get_single_uri(inputs['statistics'])))
@@ -141,7 +145,7 @@ def _findings(
         *gate.schema_findings(anomalies),
         *gate.image_findings(statistics),
         *gate.count_findings(statistics, settings),
-        *gate.leak_findings(files),
+        *gate.leak_findings(files, protocol),
         *gate.split_findings(statistics, settings),
     ]
     if before is not None:

@@ -25,7 +25,7 @@ class Finding:
         value: the measured distance or count, where there is one.
         threshold: what it was compared with.
         passed: whether it lies within the threshold.
-        overridden: whether the run went on although it did not pass.
+        overridden: whether the run went on although it did not pass, because it was told to or by the data's protocol.
     """
 
     gate: str

@@ -46,12 +46,14 @@ _ADDED = frozenset({'display_name', 'store_session_info'})
 
 def artifact_types() -> tuple[type[types.Artifact], ...]:
     """The artifact types of this repository that TFX does not know."""
+    from components.audit.artifacts import Audit
+    from components.behaviour.artifacts import Behaviour
     from components.dashboard import ClassificationMetrics, Html, Markdown, Metrics
     from components.ingest.artifacts import Rejects
     from components.report.component import Report
     from components.validate.artifacts import DataVerdict
 
-    return Rejects, DataVerdict, Report, Html, Markdown, Metrics, ClassificationMetrics
+    return Rejects, DataVerdict, Audit, Behaviour, Report, Html, Markdown, Metrics, ClassificationMetrics
 
 
 def register(kinds: Iterable[type[types.Artifact]]) -> None:

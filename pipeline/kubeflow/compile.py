@@ -152,7 +152,14 @@ def _volumes(settings: KubeflowSettings, task: str, hooked: bool) -> list[Volume
     readers = {
         settings.data: {SURVEY, 'FaceExampleGen'},
         settings.serving: {SURVEY, 'ServedModel', 'Pusher'},
-        settings.state: {SURVEY, 'DataCheck', 'DataGate', 'Trainer', *(['RunReport', CONCLUSION] if hooked else [])},
+        settings.state: {
+            SURVEY,
+            'DataCheck',
+            'DataGate',
+            'LabelAudit',
+            'Trainer',
+            *(['RunReport', CONCLUSION] if hooked else []),
+        },
     }
     return [volume for volume, steps in readers.items() if volume.claim and _step(task) in steps]
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+import yaml
 from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
 
 from components.errors import StepError
@@ -95,10 +96,18 @@ def drop_value_artifacts(spec: Spec) -> None:
     """Texts that tasks hand on are parameters alone; as artifacts they would hide the others in the dashboard."""
     for component in spec['components'].values():
         outputs = component.get('outputDefinitions', {})
+        # TFX makes parameters of those alone that another task reads.
+        unread = [name for name, kind in outputs.get('artifacts', {}).items() if _is_text(kind)]
+        if unread:
+            outputs.setdefault('parameters', {}).update({name: {'parameterType': 'STRING'} for name in unread})
         for name in outputs.get('parameters', {}):
             outputs.get('artifacts', {}).pop(name, None)
         if outputs.get('artifacts') == {}:
             del outputs['artifacts']
+
+
+def _is_text(kind: Spec) -> bool:
+    return yaml.safe_load(kind['artifactType'].get('instanceSchema', '{}')).get('title') == 'tfx.String'
 
 
 def add_parameters(spec: Spec, parameters: tuple[Parameter, ...], task: str) -> None:

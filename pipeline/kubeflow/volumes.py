@@ -23,7 +23,9 @@ def on_volumes(config: Config) -> Config:
             config.ingest,
             **{
                 task: dataclasses.replace(
-                    settings, files=tuple(_on(volumes.data.path, pattern) for pattern in settings.files)
+                    settings,
+                    files=tuple(_on(volumes.data.path, pattern) for pattern in settings.files),
+                    corrections=tuple(_on(volumes.data.path, pattern) for pattern in settings.corrections),
                 )
                 for task, settings in ingest.items()
             },

@@ -22,6 +22,7 @@ from components.settings import TrainSettings
 from components.transform.component import configuration, transform
 from components.validate.packaged_schema import PackagedSchema
 from data.draw import draw_face
+from tests.components.run_artifacts import make_artifacts
 
 SCHEMAS = Path(__file__).parents[2] / 'schemas'
 SIZES = {faces.EXPRESSION_MODEL: faces.EXPRESSION_SIZE, faces.KEYPOINT_MODEL: faces.KEYPOINT_SIZE}
@@ -117,3 +118,9 @@ def transformed(tmp_path_factory) -> dict[str, Transformed]:
         task: dataclasses.replace(result, transform_output=next(result.transform_output.iterdir()))
         for task, result in found.items()
     }
+
+
+@pytest.fixture(scope='session')
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """By task, a folder with every artifact of its branch, as `run_artifacts.make_artifacts` makes them."""
+    return {task: make_artifacts(tmp_path_factory.mktemp(task), task) for task in faces.TASKS}

@@ -8,11 +8,14 @@ import dacite
 import pytest
 
 from components.settings import (
+    AuditSettings,
     AugmentSettings,
     CheckSettings,
     EvaluateSettings,
+    ExpressionBehaviour,
     Gate,
     IngestSettings,
+    KeypointBehaviour,
     PushSettings,
     TrainSettings,
     ValidateSettings,
@@ -20,7 +23,17 @@ from components.settings import (
     to_json,
 )
 
-KINDS = (IngestSettings, ValidateSettings, TrainSettings, EvaluateSettings, CheckSettings, PushSettings)
+KINDS = (
+    IngestSettings,
+    ValidateSettings,
+    AuditSettings,
+    TrainSettings,
+    ExpressionBehaviour,
+    KeypointBehaviour,
+    EvaluateSettings,
+    CheckSettings,
+    PushSettings,
+)
 
 
 @pytest.mark.parametrize('kind', KINDS)

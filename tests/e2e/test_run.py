@@ -110,7 +110,7 @@ def test_a_model_that_is_too_weak_is_refused(workplace, first):
 def test_a_model_weaker_than_the_served_one_is_refused(workplace, first):
     weaker = workplace.run(
         *('--set', 'train.keypoints.learning_rate=1e-7'),
-        *('--set', 'evaluate.keypoints.gates.rmse.tolerance=0'),
+        *('--set', 'evaluate.keypoints.gates.rmse.margin=0'),
     )
     assert weaker.returncode == 3
     assert 'of the served model' in weaker.stdout

@@ -1,6 +1,7 @@
 """Configurations: what a person may write, and what is said about what they may not."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ name: base
 evaluate:
   keypoints:
     gates:
-      rmse: {maximum: 5.0, tolerance: 0.3}
+      rmse: {maximum: 5.0, margin: 0.3}
       within_10_percent: {minimum: 0.6}
 """
 
@@ -54,7 +55,7 @@ def test_full_draws_nothing_and_reads_both_published_forms():
     assert all(of(config.ingest, task).files for task in TASKS)
 
 
-@pytest.mark.parametrize('name', ['demo', 'full'])
+@pytest.mark.parametrize('name', ['demo', 'full', 'original', 'best'])
 def test_both_gate_the_figures_that_matter(name):
     evaluate = load(name).evaluate
     assert evaluate.expression.gates['accuracy'].minimum
@@ -65,7 +66,7 @@ def test_what_a_file_leaves_out_has_its_default(written):
     assert load(written('name: mine')) == Config(name='mine')
 
 
-@pytest.mark.parametrize('name', ['demo', 'full'])
+@pytest.mark.parametrize('name', ['demo', 'full', 'original', 'best'])
 def test_what_is_printed_is_the_configuration(name, written):
     overrides = ('train.expression.learning_rate=1e-7', 'ingest.expression.mapping={angry: anger}', 'beam=[]')
     config = load(name, overrides)
@@ -207,9 +208,29 @@ def test_a_file_that_is_no_configuration_is_told_with_its_path(written, content,
     assert path in told or 'key 1' in told
 
 
+def test_a_configuration_extends_another_section_by_section(tmp_path):
+    (tmp_path / 'base.yaml').write_text(
+        'extends: full\nname: base\ntrain: {expression: {epochs: 7, widths: [16], blocks: [1]}}'
+    )
+    mine = tmp_path / 'mine.yaml'
+    mine.write_text(f'extends: {tmp_path}/base.yaml\nname: mine\ntrain: {{expression: {{epochs: 9}}}}')
+    config, full = load(str(mine)), load('full')
+    assert (config.name, config.train.expression.epochs, config.train.expression.widths) == ('mine', 9, (16,))
+    assert config.train.expression.augment == full.train.expression.augment
+    assert (config.ingest, config.evaluate) == (full.ingest, full.evaluate)
+
+
+@pytest.mark.parametrize('text', ['extends: [full]', 'extends: mine.yaml', 'extends: other.yaml', 'extends: nothing'])
+def test_what_cannot_be_extended_is_told(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    Path('mine.yaml').write_text(text)
+    Path('other.yaml').write_text('extends: mine.yaml')
+    assert 'extends is' in complaint('mine.yaml') or "no configuration 'nothing'" in complaint('mine.yaml')
+
+
 @pytest.mark.parametrize('name', ['nothing', 'nothing.yaml', '', '../configs/demo.yml'])
 def test_a_missing_file_is_told_with_the_names_that_there_are(name):
-    assert f'no configuration {name!r}: give one of demo, full' in complaint(name)
+    assert f'no configuration {name!r}: give one of best, demo, full, original' in complaint(name)
 
 
 def test_a_folder_is_no_file(tmp_path):

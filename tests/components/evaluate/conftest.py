@@ -53,7 +53,10 @@ def save_model() -> Callable[..., Path]:
 
 @pytest.fixture(scope='session')
 def write_examples() -> Callable[[Path, dict[str, np.ndarray]], Path]:
-    """Writes arrays, one row an Example, as the eval split; the train split is unreadable, as nobody may read it."""
+    """Writes arrays, one row an Example, as the eval split; the train split is unreadable, as nobody may read it.
+
+    What says where a row comes from is added where it is missing, every row another person's.
+    """
     import tensorflow as tf
 
     def to_feature(value) -> tf.train.Feature:
@@ -69,6 +72,13 @@ def write_examples() -> Callable[[Path, dict[str, np.ndarray]], Path]:
             (folder / f'Split-{split}').mkdir(parents=True)
         (folder / 'Split-train' / 'data_tfrecord-00000-of-00001.gz').write_bytes(b'not to be read')
         path = folder / 'Split-eval' / 'data_tfrecord-00000-of-00001.gz'
+        numbers = np.arange(len(next(iter(columns.values()))))
+        origin = {
+            faces.CONTENT_HASH: numbers.astype(str),
+            faces.SOURCE: np.full(len(numbers), 'a.csv'),
+            faces.ROW: numbers,
+        }
+        columns = {**origin, faces.GROUP: columns.get(faces.CONTENT_HASH, origin[faces.CONTENT_HASH]), **columns}
         with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
             for row in zip(*columns.values(), strict=True):
                 features = {name: to_feature(value) for name, value in zip(columns, row, strict=True)}

@@ -49,7 +49,7 @@ def refused(tmp_path_factory, evaluate, save_model, examples):
     """An expression model that is worse than the served one."""
     folder = tmp_path_factory.mktemp('refused')
     models = [save_model(folder / name, name, (5,), faces.PROBABILITIES) for name in ('candidate', 'baseline')]
-    settings = EvaluateSettings(gates={'accuracy': Gate(tolerance=0.0)})
+    settings = EvaluateSettings(gates={'accuracy': Gate(margin=0.0)})
     return evaluate(folder, faces.EXPRESSION_MODEL, examples, models[0], settings, models[1])
 
 
@@ -58,7 +58,7 @@ def blessed(tmp_path_factory, evaluate, save_model, examples):
     """A keypoint model where nothing is served."""
     folder = tmp_path_factory.mktemp('blessed')
     model = save_model(folder / 'points', 'points', (15, 2), faces.KEYPOINTS_OUTPUT)
-    settings = EvaluateSettings(gates={'rmse': Gate(maximum=5.0, tolerance=0.0)})
+    settings = EvaluateSettings(gates={'rmse': Gate(maximum=5.0, margin=0.0)})
     return evaluate(folder, faces.KEYPOINT_MODEL, examples, model, settings)
 
 

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pyarrow
 import pytest
 import tensorflow_model_analysis as tfma
 from tfx.types import standard_artifacts
 
-from components.evaluate.executor import SERVED_VERSION, split_batch, without_empty_baseline
+from components.evaluate.executor import SERVED_VERSION, bless, split_batch, without_empty_baseline
 
 
 @pytest.mark.parametrize(('version', 'kept'), [(0, False), (3, True), (0.0, False), (3.0, True), (None, False)])
@@ -24,3 +26,23 @@ def test_large_batches_are_split_in_order_and_lose_nothing():
     joined = pyarrow.Table.from_batches([part[tfma.ARROW_RECORD_BATCH_KEY] for part in parts])
     assert joined.equals(pyarrow.Table.from_batches([records]))
     assert all(part['other'] == 1 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ('file', 'passed', 'left'),
+    [
+        ('BLESSED', [True, True], 'BLESSED'),
+        ('BLESSED', [], 'BLESSED'),
+        ('BLESSED', [True, False], 'NOT_BLESSED'),
+        ('NOT_BLESSED', [True], 'NOT_BLESSED'),
+        ('NOT_BLESSED', [False], 'NOT_BLESSED'),
+    ],
+)
+def test_a_blessing_stands_only_where_everything_passed(tmp_path, file, passed, left):
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.uri = str(tmp_path)
+    (tmp_path / file).touch()
+    blessing.set_int_custom_property('blessed', int(file == 'BLESSED'))
+    bless(blessing, iter(passed))
+    assert [path.name for path in Path(blessing.uri).iterdir()] == [left]
+    assert blessing.get_int_custom_property('blessed') == int(left == 'BLESSED')

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from components import faces
-from components.evaluate.results import is_blessed, read_figures, read_verdicts
+from components.evaluate.results import is_blessed, read_differences, read_figures, read_intervals, read_verdicts
+from components.report.metrics import SLICED
 from components.settings import EvaluateSettings, Gate
 
 LEFT, RIGHT = faces.EYE_CENTERS
-PASSED = EvaluateSettings(gates={'rmse': Gate(maximum=4.0, tolerance=0.0)}, slices=('contrast',), batch_size=1)
+PASSED = EvaluateSettings(gates={'rmse': Gate(maximum=4.0, margin=0.0)}, slices=('contrast',), batch_size=1)
 REFUSED = EvaluateSettings(
     gates={'rmse': Gate(maximum=4.0), 'within_10_percent': Gate(minimum=0.99)}, slices=(), batch_size=256
 )
@@ -89,10 +90,26 @@ def test_figures_are_numpys_overall_and_in_each_slice(passed, data):
     assert np.isnan(found['contrast=low']['rmse_nose_tip'])
 
 
+def test_every_figure_has_an_interval_that_holds_it(passed):
+    intervals = read_intervals(passed.evaluation)
+    judged = [figure for figure in read_figures(passed.evaluation) if figure.metric != 'example_count']
+    shown = {(figure.slice, figure.metric) for figure in judged if np.isfinite(figure.value)}
+    found = {(where, name) for where, of_slice in intervals.items() for name in of_slice}
+    assert {(where, name) for where, name in shown if where == 'overall'} <= found <= shown
+    assert {('contrast=high', name) for name in SLICED[faces.KEYPOINT_MODEL][1:]} <= found
+    assert ('contrast=low', 'mean_error_interocular') not in found
+    for figure in judged:
+        if (figure.slice, figure.metric) in found:
+            interval = intervals[figure.slice][figure.metric]
+            assert interval.low <= figure.value <= interval.high
+            assert interval.low < interval.high
+
+
 def test_without_a_baseline_the_fixed_bound_alone_decides(passed):
     (verdict,) = read_verdicts(passed.evaluation, PASSED)
     assert (verdict.kind, verdict.threshold, verdict.baseline, verdict.passed) == ('maximum', 4.0, None, True)
     assert 0 < verdict.value < 4
+    assert read_differences(passed.evaluation) == {}
     assert is_blessed(passed.blessing)
 
 
@@ -103,6 +120,12 @@ def test_a_figure_below_its_minimum_refuses_the_candidate(refused):
         ('within_10_percent', 'minimum', False),
     ]
     assert not is_blessed(refused.blessing)
+
+
+def test_of_a_model_and_itself_no_figure_differs(refused):
+    differences = read_differences(refused.evaluation)
+    assert {'rmse', 'rmse_mouth_center_top_lip', 'within_5_percent'} <= differences.keys()
+    assert {value for found in differences.values() for value in vars(found).values()} == {0}
 
 
 def test_figures_do_not_depend_on_the_batch_size_or_the_baseline(passed, refused):

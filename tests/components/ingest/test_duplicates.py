@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components import faces
 from components.ingest import duplicates
+from components.ingest.corrections import EXCLUDE
+from components.ingest.duplicates import CONTRADICTING, TWIN, Sighting, judge
 from components.ingest.parse import Face
 from components.settings import IngestSettings
 
@@ -22,16 +26,52 @@ def key(label: int = -1, **moved: float) -> bytes:
 @pytest.mark.parametrize(
     ('sightings', 'expected'),
     [
-        ([(False, key(1))], (1, '')),
-        ([(False, key(1)), (False, key(1))], (2, '')),
-        ([(True, key(1)), (True, key(1))], (2, '')),
-        ([(True, key(1)), (False, key(1)), (False, key(1))], (3, duplicates.TWIN)),
-        ([(False, key(1)), (False, key(2))], (2, duplicates.CONTRADICTING)),
-        ([(True, key(1)), (False, key(2))], (2, duplicates.CONTRADICTING)),
+        ([('train', key(1))], (1, '', 0)),
+        ([('train', key(1)), ('train', key(1))], (2, '', 0)),
+        ([('eval', key(1)), ('eval', key(1))], (2, '', 0)),
+        ([('eval', key(1)), ('train', key(1)), ('train', key(1))], (3, TWIN, 1)),
+        ([('eval', key(1)), ('eval', key(1)), ('train', key(1))], (3, TWIN, 2)),
+        ([('eval', key(1)), ('elsewhere', key(1))], (2, '', 0)),
+        ([('train', key(1)), ('train', key(2))], (2, CONTRADICTING, 0)),
+        ([('eval', key(1)), ('train', key(2))], (2, CONTRADICTING, 1)),
     ],
 )
 def test_rows_of_one_image_are_judged_together(sightings, expected):
-    assert duplicates.judge(iter(sightings)) == expected
+    verdict = judge(Sighting(*sighting) for sighting in sightings)
+    assert (verdict.rows, verdict.reason, verdict.leaks) == expected
+    assert (verdict.matched, verdict.left_alone) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ('sightings', 'reason'),
+    [
+        ([('train', key(1), 2), ('train', key(2))], ''),
+        ([('train', key(1), EXCLUDE), ('train', key(2))], ''),
+        ([('train', key(1), 3), ('train', key(1), 3)], ''),
+        ([('train', key(1), 3), ('train', key(2))], CONTRADICTING),
+        ([('train', key(1), EXCLUDE), ('train', key(2)), ('train', key(3))], CONTRADICTING),
+        ([('train', key(1), 2), ('train', key(2), 1)], CONTRADICTING),
+        ([('train', key(1), 2), ('eval', key(2))], CONTRADICTING),
+        ([('train', key(1), 2), ('eval', key(1), 2)], TWIN),
+        ([('train', key(1), EXCLUDE), ('eval', key(1), EXCLUDE)], ''),
+    ],
+)
+def test_images_of_the_training_split_are_judged_as_corrected(sightings, reason):
+    verdict = judge(Sighting(*sighting) for sighting in sightings)
+    assert verdict.reason == reason
+    assert verdict.matched == len({label for _, label, *correction in sightings if correction})
+    assert verdict.left_alone == sum(len(row) == 3 and row[0] == 'eval' for row in sightings)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(['train', 'eval']), st.integers(0, 2)), min_size=1, max_size=6),
+    st.dictionaries(st.integers(0, 2), st.sampled_from([EXCLUDE, 0, 1, 2])),
+)
+def test_no_correction_moves_an_eval_row_in_or_out(rows, corrections):
+    given_rows = [Sighting(split, bytes([label])) for split, label in rows]
+    corrected = [row._replace(correction=corrections.get(row.label[0])) for row in given_rows]
+    if any(split == 'eval' for split, _ in rows):
+        assert (judge(corrected).reason == CONTRADICTING) == (judge(given_rows).reason == CONTRADICTING)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +85,8 @@ def test_rows_of_one_image_are_judged_together(sightings, expected):
     ],
 )
 def test_points_contradict_when_one_known_in_both_moves_more_than_two_pixels(moved, contradicting):
-    count, reason = duplicates.judge([(False, key()), (False, key(**moved))])
-    assert (count, reason == duplicates.CONTRADICTING) == (2, contradicting)
+    verdict = judge([Sighting('train', key()), Sighting('train', key(**moved))])
+    assert (verdict.rows, verdict.reason == CONTRADICTING) == (2, contradicting)
 
 
 def test_the_hash_split_has_the_wanted_share_and_keeps_groups_together():

@@ -174,6 +174,8 @@ def test_settings_that_cannot_be_followed_are_refused(table):
         parse.check((), 'expression', IngestSettings(mapping={'happy': 'joy'}))
     with pytest.raises(StepError, match='keypoints are read from CSV'):
         parse.check(('train/sad/1.png',), 'keypoints', IngestSettings())
+    with pytest.raises(StepError, match='only the labels of expressions can be corrected'):
+        parse.check((), 'keypoints', IngestSettings(corrections=('issues.csv',)))
     with pytest.raises(StepError, match='group_column is set'):
         parse.check(('train/sad/1.png',), 'expression', IngestSettings(group_column='person'))
 

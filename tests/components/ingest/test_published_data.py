@@ -36,6 +36,17 @@ def test_the_expression_file(run):
 
 
 @pytest.mark.e2e
+def test_one_eval_row_in_ten_leaks_under_the_protocol_of_the_original(run):
+    files = published('icml_face_data.csv.gz')
+    summary = run('expression', IngestSettings(files=files, protocol='original')).summary
+    assert summary.rows == 22_133
+    assert summary.rejected == {'flat image': 11}
+    shares = [summary.kept['train'], summary.kept['eval'], *summary.left_out.values()]
+    assert [count / summary.rows for count in shares] == pytest.approx([0.9, 0.05, 0.05], abs=0.005)
+    assert summary.leaks / summary.kept['eval'] == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.e2e
 def test_the_keypoint_file(run):
     result = run('keypoints', IngestSettings(files=published('data.csv.gz')))
     assert result.summary.rows == sum(result.summary.kept.values()) == 2_140

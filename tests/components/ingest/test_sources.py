@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from components.errors import StepError
@@ -110,6 +112,23 @@ def test_the_fingerprint_follows_content_name_and_class_but_not_the_place(tmp_pa
     assert fingerprint('here', 'faces.csv', 'y') != first
     assert fingerprint('here', 'other.csv', 'x') != first
     assert fingerprint('here', 'train/sad/1.png', 'x') != fingerprint('here', 'train/happy/1.png', 'x')
+
+
+def test_corrections_are_found_apart_and_change_the_fingerprint(tmp_path):
+    for name in ('faces.csv', 'audit/a.csv', 'audit/b.csv.gz', 'audit/notes.txt'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    plain = IngestSettings(files=(str(tmp_path / 'faces.csv'),))
+    corrected = dataclasses.replace(plain, corrections=(str(tmp_path / 'audit/*'), str(tmp_path / 'audit/a.csv')))
+    found = sources.resolve(corrected)
+    assert found.files == sources.resolve(plain).files
+    assert found.corrections == (str(tmp_path / 'audit/a.csv'), str(tmp_path / 'audit/b.csv.gz'))
+    assert found.fingerprint == sources.resolve(corrected).fingerprint != sources.resolve(plain).fingerprint
+    (tmp_path / 'audit/b.csv.gz').write_text('decided')
+    assert sources.resolve(corrected).fingerprint != found.fingerprint
+    for pattern in ('audit/*.txt', 'audit', 'odd/*'):
+        with pytest.raises(StepError, match=r'Nothing matches .* files in ingest\.corrections'):
+            sources.resolve(dataclasses.replace(plain, corrections=(str(tmp_path / pattern),)))
 
 
 def test_the_limit_counts_images_by_class_folder_and_leaves_tables_alone():

@@ -7,33 +7,21 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.types import Artifact, artifact_utils, standard_artifacts
+from tfx.types import Artifact, standard_artifacts
 from tfx.utils import path_utils
 
 from components import faces
 from components.check import component as check
 from components.check.warmup import write_warmup
-from components.dashboard import Metrics
-from components.evaluate import executor as evaluate
-from components.joint.component import MADE_OF
+from components.dashboard import Markdown
+from components.evaluate.results import read_figures
+from components.joint.component import CANDIDATE, MADE_OF, PARTS
 from components.push import component, served_model, versions
 from components.settings import EvaluateSettings, Gate, PushSettings, to_json
-
-ACCURACY = 0.8
-
-
-class Echo(tf.Module):
-    """Answers an Example with the answer that it holds."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='examples')])
-    def serve(self, examples):
-        parsed = tf.io.parse_example(examples, {'answer': tf.io.FixedLenFeature([5], tf.float32)})
-        return {faces.PROBABILITIES: parsed['answer']}
+from tests.components import run_artifacts
 
 
 def at(kind: type[Artifact], folder: Path) -> Artifact:
@@ -51,40 +39,36 @@ class Evaluated:
     evaluation: Artifact
     blessed: Artifact
     refused: Artifact
+    evidence: dict[str, Artifact]
 
 
 @pytest.fixture(scope='module')
-def evaluated(tmp_path_factory, write_splits) -> Evaluated:
-    folder = tmp_path_factory.mktemp('evaluated')
-    model = at(standard_artifacts.Model, folder / 'model')
-    module = Echo()
-    tf.saved_model.save(
-        module, path_utils.serving_model_dir(model.uri), signatures={faces.EXAMPLES_SIGNATURE: module.serve}
-    )
-    examples = at(standard_artifacts.Examples, folder / 'examples')
-    examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
-    rows = []
-    for label, answer in enumerate((0, 1, 2, 3, 3)):
-        features = tf.train.Features()
-        features.feature[faces.LABEL].int64_list.value.append(label)
-        features.feature['answer'].float_list.value.extend(np.eye(5)[answer])
-        rows.append(tf.train.Example(features=features).SerializeToString())
-    write_splits(folder / 'examples', dict.fromkeys(faces.SPLITS, rows))
+def evaluated(tmp_path_factory, folders) -> Evaluated:
+    folder = folders[faces.EXPRESSION_MODEL]
 
-    def run(name: str, minimum: float) -> tuple[Artifact, Artifact]:
-        evaluation = at(standard_artifacts.ModelEvaluation, folder / name / 'evaluation')
-        blessing = at(standard_artifacts.ModelBlessing, folder / name / 'blessing')
-        settings = EvaluateSettings(gates={'accuracy': Gate(minimum=minimum)}, slices=())
-        flags = ['--direct_running_mode=in_memory', '--direct_num_workers=1', '--sdk_container_image=none']
-        evaluate.Executor(BaseBeamExecutor.Context(flags, tmp_dir=str(folder / 'tmp'), unique_id='1')).Do(
-            {'examples': [examples], 'model': [model]},
-            {'evaluation': [evaluation], 'blessing': [blessing], 'metrics': [Metrics()]},
-            {'task': faces.EXPRESSION_MODEL, 'settings': to_json(settings), 'code': ''},
+    def run(minimum: float) -> tuple[Artifact, Artifact]:
+        target = tmp_path_factory.mktemp('evaluated')
+        settings = EvaluateSettings(gates={'accuracy': Gate(minimum=minimum)})
+        run_artifacts.evaluate(folder, faces.EXPRESSION_MODEL, settings, target)
+        return (
+            at(standard_artifacts.ModelEvaluation, target / 'evaluation'),
+            at(standard_artifacts.ModelBlessing, target / 'blessing'),
         )
-        return evaluation, blessing
 
-    evaluation, blessed = run('passes', ACCURACY - 0.1)
-    return Evaluated(model, evaluation, blessed, run('fails', ACCURACY + 0.1)[1])
+    evaluation, blessed = run(0.01)
+    model = at(standard_artifacts.Model, folder / run_artifacts.CANDIDATE)
+    return Evaluated(
+        model, evaluation, blessed, run(1.0)[1], _evidence(folders) | {'expression_evaluation': evaluation}
+    )
+
+
+def _evidence(folders: dict[str, Path]) -> dict[str, Artifact]:
+    """Of both tasks, by the names of Pusher's inputs."""
+    return {
+        f'{task}_{name}': at(kind, folders[task] / name)
+        for task in faces.TASKS
+        for name, kind in component.EVIDENCE.items()
+    }
 
 
 @pytest.fixture
@@ -101,14 +85,16 @@ def checked(tmp_path) -> Callable[..., Artifact]:
 
 
 @pytest.fixture
-def push(tmp_path) -> Callable[..., tuple[Artifact, dict]]:
+def push(tmp_path, evaluated) -> Callable[..., tuple[Artifact, dict]]:
     """Runs the executor; gives the artifact and what it wrote down."""
 
     def run(inputs: dict[str, Artifact], keep: int = 5, **properties: str) -> tuple[Artifact, dict]:
         pushed = at(standard_artifacts.PushedModel, tmp_path / 'pushed')
+        card = Markdown()
+        card.uri = str(tmp_path / 'card.md')
         component.Executor(BaseExecutor.Context(pipeline_run_id='20240506-070809')).Do(
-            {key: [artifact] for key, artifact in inputs.items()},
-            {'pushed': [pushed]},
+            {key: [artifact] for key, artifact in (evaluated.evidence | inputs).items()},
+            {'pushed': [pushed], 'model_card': [card]},
             {
                 'name': faces.EXPRESSION_MODEL,
                 'folder': str(tmp_path / 'serving'),
@@ -134,7 +120,6 @@ def test_a_blessed_and_checked_model_is_pushed_with_its_provenance_and_warmup(ev
         'model': evaluated.model,
         'check': checked(),
         'blessing': evaluated.blessed,
-        'evaluation': evaluated.evaluation,
     }
     pushed, record = push(inputs)
     assert (pushed.get_int_custom_property('pushed'), pushed.get_int_custom_property('pushed_version')) == (1, 1)
@@ -148,8 +133,8 @@ def test_a_blessed_and_checked_model_is_pushed_with_its_provenance_and_warmup(ev
     }
 
     facts = versions.provenance(folder.parent, 1)
-    assert facts.kpis['accuracy'] == pytest.approx(ACCURACY)
-    assert facts.kpis['recall_surprise'] == 0.0
+    found = read_figures(Path(evaluated.evaluation.uri))
+    assert facts.kpis == {figure.metric: figure.value for figure in found if figure.slice == 'overall'}
     assert (facts.model, facts.candidate, facts.data) == ('expression', 'the candidate', 'the data')
     assert (facts.artifact, facts.run) == (evaluated.model.uri, '20240506-070809')
     head = subprocess.run(
@@ -170,11 +155,52 @@ def test_in_an_image_the_environment_names_the_commit(monkeypatch):
     assert component.git_commit() == 'abc123'
 
 
-def test_the_joint_model_has_no_evaluation_of_its_own(evaluated, checked, push, tmp_path):
-    _, record = push({'model': evaluated.model, 'check': checked()}, name=faces.JOINT_MODEL)
+def test_a_model_card_lies_beside_the_version_and_is_shown(evaluated, checked, push, tmp_path):
+    pushed, _ = push({'model': evaluated.model, 'check': checked()})
+    card = (tmp_path / 'serving' / '1' / 'assets.extra' / 'model_card.md').read_text()
+    assert card.startswith('# Model card: expression')
+    assert (Path(pushed.uri) / component.CARD_FILE).read_text() == card
+    assert (tmp_path / 'card.md').read_text() == card
+
+
+@pytest.fixture
+def joint(tmp_path, evaluated) -> Callable[..., dict[str, Artifact]]:
+    """Pusher's inputs for a joint model whose parts come from there."""
+
+    def make(**parts: str) -> dict[str, Artifact]:
+        model = at(standard_artifacts.Model, tmp_path / 'joint')
+        shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(model.uri))
+        (Path(model.uri) / PARTS).write_text(json.dumps(parts))
+        served = {f'{task}_served': at(standard_artifacts.Model, tmp_path / f'served {task}') for task in faces.TASKS}
+        return {'model': model, **served}
+
+    return make
+
+
+def test_the_joint_model_has_no_evaluation_of_its_own(joint, checked, push, tmp_path):
+    inputs = joint(expression='candidate', keypoints='candidate')
+    _, record = push({**inputs, 'check': checked()}, name=faces.JOINT_MODEL)
     assert record['version'] == 1
     facts = versions.provenance(tmp_path / 'serving', 1)
     assert (facts.model, facts.kpis) == ('faces', {})
+    card = (tmp_path / 'card.md').read_text()
+    assert [line for line in card.splitlines() if line.startswith('# ')] == [
+        '# Model card: faces',
+        '# Model card: expression',
+        '# Model card: keypoints',
+    ]
+
+
+def test_a_part_of_the_joint_model_that_was_served_before_brings_its_card(joint, checked, push, tmp_path):
+    inputs = joint(expression='served', keypoints='candidate')
+    before = Path(path_utils.serving_model_dir(inputs['expression_served'].uri)) / 'assets.extra'
+    before.mkdir(parents=True)
+    (before / 'model_card.md').write_text('The card of version 7.')
+    push({**inputs, 'check': checked()}, name=faces.JOINT_MODEL)
+    card = (tmp_path / 'card.md').read_text()
+    assert 'The card of version 7.' in card
+    assert '# Model card: expression' not in card
+    assert '# Model card: keypoints' in card
 
 
 def test_a_candidate_that_is_not_blessed_is_not_pushed(evaluated, checked, push, tmp_path):
@@ -183,7 +209,6 @@ def test_a_candidate_that_is_not_blessed_is_not_pushed(evaluated, checked, push,
             'model': evaluated.model,
             'check': checked(),
             'blessing': evaluated.refused,
-            'evaluation': evaluated.evaluation,
         }
     )
     assert pushed.get_int_custom_property('pushed') == 0
@@ -204,7 +229,6 @@ def test_a_candidate_that_failed_its_check_is_not_pushed_and_the_note_says_why(e
             'model': evaluated.model,
             'check': checked('it is slow', 'it is wrong'),
             'blessing': evaluated.blessed,
-            'evaluation': evaluated.evaluation,
         }
     )
     assert pushed.get_int_custom_property('pushed') == 0
@@ -291,6 +315,7 @@ def test_a_joint_model_made_anew_of_the_same_parts_is_not_pushed_again(evaluated
     for name, made_of in (('first', 'one two'), ('again', 'one two'), ('other', 'one three')):
         model = at(standard_artifacts.Model, tmp_path / name)
         shutil.copytree(path_utils.serving_model_dir(evaluated.model.uri), path_utils.serving_model_dir(model.uri))
+        (Path(model.uri) / PARTS).write_text(json.dumps(dict.fromkeys(faces.TASKS, CANDIDATE)))
         model.set_string_custom_property(MADE_OF, made_of)
         pushed.append(push({'model': model, 'check': checked()}, name=faces.JOINT_MODEL)[1]['version'])
     assert pushed == [1, 1, 2]

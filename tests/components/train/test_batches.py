@@ -19,7 +19,9 @@ def split(is_keypoints: bool = False) -> Split:
     random = np.random.default_rng(1)
     names = np.arange(COUNT)
     truth = random.uniform(0.2, 0.8, (COUNT, 15, 2)).astype(np.float32) if is_keypoints else names
-    return Split(random.normal(size=(COUNT, 12, 12, 1)).astype(np.float32), truth, names.astype('U'), names, names)
+    return Split(
+        random.normal(size=(COUNT, 12, 12, 1)).astype(np.float32), truth, names.astype('U'), names, names, names
+    )
 
 
 def batches(data: Split, settings=SETTINGS, seed: int = 7, first_epoch: int = 0):
@@ -117,6 +119,7 @@ def test_a_split_is_loaded_whole_with_where_it_comes_from(transformed, load, tas
     assert found.row.tolist() == [face.row for face in drawn]
     assert found.content_hash.tolist() == [face.content_hash.hex() for face in drawn]
     assert set(found.source) == {'drawn.csv'}
+    assert found.group.tolist() == found.content_hash.tolist(), 'no column names a person'
     if task == faces.EXPRESSION_MODEL:
         assert found.truth.tolist() == [face.label for face in drawn]
     else:

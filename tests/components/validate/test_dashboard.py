@@ -134,6 +134,13 @@ def test_sound_data_are_told_as_such(anomalies):
     assert page.texts['p'] == ['None: every split is as schemas/keypoints.pbtxt demands.']
 
 
+def test_what_became_of_corrections_is_told(anomalies):
+    summary = Summary(9, {}, {}, {}, 0, (), None, '', corrections={'training rows relabelled': 1200, 'others': 0})
+    page = Page(viewer.render_markdown(to_markdown('expression', [], anomalies, summary)))
+    assert 'Corrections: 1,200 training rows relabelled, 0 others.' in page.texts['p']
+    assert 'twin' not in ' '.join(page.texts['p'])
+
+
 def test_an_override_is_told_in_the_heading(anomalies):
     overridden = [Finding('leak', '2 training Examples', 2, 0, False, True)]
     page = Page(viewer.render_markdown(to_markdown('expression', overridden, anomalies)))

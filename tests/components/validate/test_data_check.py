@@ -40,7 +40,7 @@ SUMMARY = Summary(7, {'train': 6, 'eval': 0}, {'no image': 1}, {}, 0, ('faces.cs
 def judge(tmp_path, measure, schemas, write_splits):
     """Lays out the artifacts of a split of Examples, runs the executors, and gives the findings."""
 
-    def run(data: str, train, evaluation, overrides: str = '', settings: ValidateSettings = SETTINGS):
+    def run(data: str, train, evaluation, overrides: str = '', settings: ValidateSettings = SETTINGS, summary=SUMMARY):
         folder = tmp_path / data
         splits = {faces.TRAIN_SPLIT: train, faces.EVAL_SPLIT: evaluation}
         write_splits(folder / 'examples', splits)
@@ -62,7 +62,7 @@ def judge(tmp_path, measure, schemas, write_splits):
             if name != 'rejects':
                 artifact.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
         (folder / 'rejects').mkdir()
-        (folder / 'rejects' / 'summary.json').write_text(json.dumps(dataclasses.asdict(SUMMARY)))
+        (folder / 'rejects' / 'summary.json').write_text(json.dumps(dataclasses.asdict(summary)))
         verdict = DataVerdict()
         verdict.uri = str(folder / 'verdict')
         properties = {
@@ -139,6 +139,19 @@ def test_an_override_is_for_its_own_gate_alone(tmp_path, judge, examples):
     assert stopping(tmp_path / 'leaky') == ['minimum-examples']
     assert '--override leak' not in str(caught.value)
     assert 'eval: 55 Examples (limit 60)' in str(caught.value)
+
+
+def test_leaks_of_the_original_protocol_do_not_stop_and_other_findings_do(tmp_path, judge, examples, other_faces):
+    summary = dataclasses.replace(SUMMARY, protocol='original', leaks=9)
+    leaky = examples['expression'] + other_faces[:9]
+    findings = judge('leaky', leaky, other_faces, summary=summary)
+    assert [(finding.gate, finding.overridden) for finding in findings if not finding.passed] == [('leak', True)]
+    page = (tmp_path / 'leaky' / 'data_report').read_text()
+    assert 'accepted with overrides' in page
+    assert '9 eval rows have a twin in the training split' in page
+    with pytest.raises(DataRefusedError, match='eval: 55 Examples'):
+        judge('small', leaky, other_faces[:55], summary=summary)
+    assert stopping(tmp_path / 'small') == ['minimum-examples']
 
 
 def test_data_outside_the_schema_are_refused(judge, examples, other_faces, change):

@@ -125,6 +125,20 @@ def test_leaks_are_counted_by_image_and_by_person(
     (finding,) = gate.leak_findings({split: (folder / f'Split-{split}').glob('*') for split in faces.SPLITS})
     assert (finding.gate, finding.value, finding.threshold) == ('leak', leaks, 0)
     assert finding.passed is (leaks == 0)
+    assert finding.stops is (leaks > 0)
+
+
+@pytest.mark.parametrize('shared', [0, 5])
+def test_the_protocol_of_the_original_lets_leaks_pass_and_says_so(
+    tmp_path, examples, other_faces, write_splits, shared
+):
+    train = examples['expression'] + other_faces[:shared]
+    folder = write_splits(tmp_path / 'examples', {'train': train, 'eval': other_faces})
+    files = {split: (folder / f'Split-{split}').glob('*') for split in faces.SPLITS}
+    (finding,) = gate.leak_findings(files, 'original')
+    assert not finding.stops
+    assert (finding.value, finding.passed, finding.overridden) == (shared, not shared, bool(shared))
+    assert ('as the protocol of the original has it' in finding.message) is bool(shared)
 
 
 @pytest.mark.parametrize('task', TASKS)
