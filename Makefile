@@ -40,6 +40,14 @@ test-kubeflow: .venv/ready ## Run the compiled pipeline in containers (Debian: a
 		--set kubeflow.state.path=$(CONTAINERS)/pipeline-root/state
 	@kubeflow/test/run $(CONTAINERS)/pipeline.yaml
 
+.PHONY: bench
+bench: .venv/ready ## Train the original's networks and ours for the same minutes: ten in all.
+	@$(BIN)/python -W ignore -m tests.benchmarks.rivals $(ARGS)
+
+.PHONY: bench-full
+bench-full: .venv/ready ## The same in two hours.
+	@$(BIN)/python -W ignore -m tests.benchmarks.rivals --full $(ARGS)
+
 .PHONY: lint
 lint: .venv/ready ## Check style (ruff) and types (mypy).
 	@$(BIN)/ruff check .
