@@ -5,10 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 
 from components import faces
+from components.ingest.examples import to_example
 from components.settings import AugmentSettings, TrainSettings
-from components.train.batches import Split, evaluation_batches, evaluation_steps, training_batches, training_steps
+from components.train.batches import (
+    Split,
+    evaluation_batches,
+    evaluation_steps,
+    load_split,
+    training_batches,
+    training_steps,
+)
 
 COUNT = 22
 SETTINGS = TrainSettings(epochs=4, batch_size=5)
@@ -137,3 +146,15 @@ def test_mixup_blends_expressions_and_leaves_points_alone():
     assert_same(blended[2:], list(training_batches(split(), settings, 7, 1, encode).as_numpy_iterator()))
     plain = dataclasses.replace(settings, augment=PLAIN)
     assert_same(batches(split(True), settings), batches(split(True), plain))
+
+
+def test_names_beyond_ascii_come_back(tmp_path, transformed, draw_faces, write_splits):
+    drawn = [
+        dataclasses.replace(face, source='visages-é.csv', group='名')
+        for face in draw_faces(faces.EXPRESSION_MODEL, 5, 2)
+    ]
+    write_splits(tmp_path, {faces.TRAIN_SPLIT: [to_example(face) for face in drawn]})
+    transform_output = tft.TFTransformOutput(str(transformed[faces.EXPRESSION_MODEL].transform_output))
+    files = [str(tmp_path / f'Split-{faces.TRAIN_SPLIT}' / '*')]
+    found = load_split(files, transform_output, faces.EXPRESSION_MODEL)
+    assert (set(found.source), set(found.group)) == ({'visages-é.csv'}, {'名'})
