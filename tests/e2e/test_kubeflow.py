@@ -145,7 +145,7 @@ def content(cluster: Cluster, run: dict[str, Task], task: str, output: str, file
 
 def test_every_task_succeeds_and_all_three_models_are_served(cluster, first):
     assert {task: entry.log[-2000:] for task, entry in first.items() if entry.state != SUCCEEDED} == {}
-    assert len(first) == 30
+    assert len(first) == 32
     for model in faces.MODELS:
         assert cluster.served(model)[0] == '1'
         assert metadata(first, f'Pusher-{model}', 'pushed')['pushed_version'] == 1

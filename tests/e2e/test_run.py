@@ -44,7 +44,7 @@ def test_first_run_pushes_all_three_models(workplace, first):
 
 def test_metadata_store_holds_every_node_as_complete(workplace, first):
     ledger = read_ledger(workplace.store / 'metadata.sqlite', workplace.last()['run'])
-    assert len(ledger.steps) == 28
+    assert len(ledger.steps) == 30
     assert {step.state for step in ledger.steps} == {'complete'}
 
 
