@@ -60,7 +60,7 @@ setup(
     package_data={
         'pipeline': ['configs/*.yaml'],
         'schemas': ['*.pbtxt'],
-        'components': ['report/*.html', 'report/*.css', 'card/*.md'],
+        'components': ['report/*.html', 'report/*.css', 'push/*.md'],
     },
     install_requires=RUNTIME,
     extras_require={'dev': DEVELOPMENT},

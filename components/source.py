@@ -3,24 +3,30 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 ROOT = Path(__file__).parent
+SOURCES: Final = ('.py', '.html', '.css', '.md', '.pbtxt')
 
 
 def fingerprint(*steps: str) -> str:
-    """Hash of the Python source of these steps' folders and of the modules that all steps share.
+    """Hash of the source of these steps' folders, templates included, and of the modules that all steps share.
 
     Args:
         *steps: names of folders beside this module, such as `ingest`.
     """
     shared = [ROOT / 'faces.py', ROOT / 'settings.py']
-    return _hash(shared + [path for step in steps for path in sorted((ROOT / step).rglob('*.py'))])
+    return _hash(shared + [path for step in steps for path in _sources(ROOT / step)])
 
 
 def distribution_fingerprint() -> str:
-    """Hash of all Python source and schemas of this distribution."""
+    """Hash of all source of this distribution, templates and schemas included."""
     folders = [ROOT.parent / name for name in ('components', 'pipeline', 'schemas', 'data')]
-    return _hash(path for folder in folders for kind in ('*.py', '*.pbtxt') for path in sorted(folder.rglob(kind)))
+    return _hash(path for folder in folders for path in _sources(folder))
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob('*') if path.suffix in SOURCES)
 
 
 def _hash(paths: Iterable[Path]) -> str:

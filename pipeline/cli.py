@@ -255,7 +255,8 @@ def _conclude(result: 'Result', console: Console) -> None:
 
 
 def _refusals(result: 'Result') -> list[str]:
-    """A line for every gate that refused, with by how much."""
+    """A line for every gate and behaviour test that refused, with by how much."""
+    from components.behaviour import results as behaviour
     from components.evaluate.results import describe, read_verdicts
 
     lines = []
@@ -263,6 +264,8 @@ def _refusals(result: 'Result') -> list[str]:
         for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
             if not verdict.passed:
                 lines.append(f'Refused: {branch.task} {describe(verdict)}')
+        for outcome in behaviour.read_behaviour(branch.behaviour).missed if branch.behaviour else ():
+            lines.append(f'Refused: {branch.task} {behaviour.describe(outcome)}')
     return lines
 
 

@@ -20,7 +20,7 @@ def assign_folds(split: Split, count: int) -> np.ndarray:
         int64 `[n]`, 0 to `count - 1`.
 
     Raises:
-        StepError: there are fewer persons, or fewer rows of every class, than folds.
+        StepError: there is one class alone, or fewer persons, or fewer rows of every class, than folds.
     """
     persons = _persons(split)
     most = min(int(persons.max()) + 1, int(np.bincount(split.truth).max()))
@@ -29,6 +29,8 @@ def assign_folds(split: Split, count: int) -> np.ndarray:
             f'audit.folds is {count}, and the training split has persons and rows of a class for {most} at most: '
             'lower it, or give more data.'
         )
+    if len(np.unique(split.truth)) < 2:
+        raise StepError('The training split has rows of one class alone: give others too, or set audit.folds to 0.')
     # Not shuffled: scikit-learn 1.5 then stratifies by the classes of other groups than those that it assigns.
     splitter = StratifiedGroupKFold(count)
     folds = np.empty(len(split), np.int64)

@@ -15,7 +15,7 @@ from components import faces
 from components.behaviour.artifacts import Behaviour
 from components.behaviour.drawn import draw_extremes
 from components.behaviour.examine import Ask, examine
-from components.behaviour.results import Outcome, write_behaviour
+from components.behaviour.results import describe, write_behaviour
 from components.behaviour.sample import read_sample
 from components.properties import Text
 from components.settings import ExpressionBehaviour, KeypointBehaviour, from_json
@@ -60,7 +60,7 @@ class Executor(base_executor.BaseExecutor):
         write_behaviour(Path(artifact.uri), behaviour)
         artifact.set_int_custom_property('passed', int(behaviour.passed))
         for outcome in behaviour.missed:
-            logging.warning('%s model: %s', task, _describe(outcome))
+            logging.warning('%s %s', task, describe(outcome))
 
 
 class BehaviourTest(base_component.BaseComponent):
@@ -99,7 +99,3 @@ def load(model: str, task: str) -> Ask:
         return np.concatenate(answers)
 
     return ask
-
-
-def _describe(outcome: Outcome) -> str:
-    return f'{outcome.test}: {outcome.figure} {outcome.value} misses the limit {outcome.limit}'

@@ -89,6 +89,14 @@ class Behaviour:
         return tuple(outcome for outcome in self.outcomes if not outcome.passed)
 
 
+def describe(outcome: Outcome) -> str:
+    """The test in words, with what was found and what would have passed."""
+    bound = 'at least' if outcome.figure == 'share' else 'at most'
+    found = 'no number' if outcome.value is None else f'{outcome.value:.4f}'
+    limit = 'no limit' if outcome.limit is None else f'{bound} {outcome.limit:g}'
+    return f'behaviour {outcome.test}: {outcome.figure} {found} against {limit}'
+
+
 def write_behaviour(folder: Path, behaviour: Behaviour) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(behaviour), indent=1, allow_nan=False)

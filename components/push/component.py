@@ -15,7 +15,6 @@ from tfx.utils import path_utils
 
 from components import faces
 from components.behaviour.artifacts import Behaviour
-from components.card.card import Evidence, joint_card, network_card, read_card
 from components.check.component import WARMUP, read_check
 from components.dashboard import Markdown
 from components.evaluate.results import is_blessed, read_figures
@@ -24,11 +23,12 @@ from components.joint.component import CANDIDATE, MADE_OF, read_parts
 from components.markdown import escaped
 from components.properties import Text
 from components.push import versions
+from components.push.card import Evidence, joint_card, network_card, read_card
 from components.settings import PushSettings, from_json
 from components.source import ROOT, fingerprint
 
 FILE_NAME: Final = 'pushed.json'
-CARD_FILE: Final = 'model_card.md'
+CARD_FILE: Final = Path(versions.MODEL_CARD).name
 REVISION: Final = 'EMOTION_PIPELINE_REVISION'  # an image has no repository
 
 EVIDENCE: Final = {
@@ -177,7 +177,7 @@ class Pusher(base_component.BaseComponent):
                 candidate=candidate,
                 data=data,
                 identity=identity,
-                code=fingerprint('push', 'card'),
+                code=fingerprint('push'),
                 pushed=types.Channel(type=standard_artifacts.PushedModel),
                 model_card=types.Channel(type=Markdown),
                 **(evidence or {}),

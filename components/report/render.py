@@ -114,6 +114,8 @@ def _missed(chapter: Chapter) -> str:
         for verdict in chapter.verdicts
         if not verdict.passed
     ]
+    if chapter.behaviour:
+        missed += [f'{row.value} of {row.asked_about}' for row in chapter.behaviour.rows if not row.passed]
     return f'Gates that the {chapter.task} model missed: {_listed(list(dict.fromkeys(missed)))}.' if missed else ''
 
 

@@ -34,4 +34,9 @@ def _pixels(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict
     mean = tft.mean(inputs[faces.MEAN])
     square = tft.mean(tf.square(inputs[faces.MEAN]) + tf.square(inputs[faces.STANDARD_DEVIATION]))
     deviation = tf.sqrt(square - tf.square(mean))
-    return {PIXELS: (images - mean) / deviation, IMAGE_SIZE: sizes}
+    return {PIXELS: (images - _rounded(mean)) / _rounded(deviation), IMAGE_SIZE: sizes}
+
+
+def _rounded(level: tf.Tensor) -> tf.Tensor:
+    """A grey level to hundredths: Beam adds up in another order each time, and a training grows last digits large."""
+    return tf.round(level * 100.0) / 100.0

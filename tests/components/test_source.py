@@ -31,6 +31,14 @@ def test_an_edited_step_is_another_and_its_neighbours_stay(root):
     assert source.fingerprint('train') == before['train']
 
 
+@pytest.mark.parametrize('name', ['report/report.html', 'report/report.css', 'push/network_card.md'])
+def test_an_edited_template_is_edited_code(root, name):
+    step = name.partition('/')[0]
+    before = source.fingerprint(step)
+    (root / name).write_text((root / name).read_text() + '\n')
+    assert source.fingerprint(step) != before
+
+
 @pytest.mark.parametrize('name', ['faces.py', 'settings.py'])
 def test_what_all_steps_share_changes_every_fingerprint(root, name):
     before = {step: source.fingerprint(step) for step in ('push', 'train')}

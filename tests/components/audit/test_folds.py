@@ -36,6 +36,11 @@ def test_a_person_and_a_twin_lie_in_one_fold(rows, count):
             assert len({fold for fold, other in zip(folds, names, strict=True) if other == name}) == 1
 
 
+def test_rows_of_one_class_cannot_be_audited():
+    with pytest.raises(StepError, match='one class alone'):
+        assign_folds(split([3] * 40), 4)
+
+
 def test_a_chain_of_twins_is_one_person():
     """The second person shares an image with the first and another with the third; the others are strangers."""
     group = ['a', 'b', 'b', 'c', *'defghij']

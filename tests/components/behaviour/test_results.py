@@ -5,7 +5,15 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.behaviour.results import FILE_NAME, Behaviour, Curve, Outcome, read_behaviour, write_behaviour
+from components.behaviour.results import (
+    FILE_NAME,
+    Behaviour,
+    Curve,
+    Outcome,
+    describe,
+    read_behaviour,
+    write_behaviour,
+)
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 outcomes = st.builds(Outcome, value=st.none() | numbers, limit=st.none() | numbers, distance=st.none() | numbers)
@@ -49,3 +57,10 @@ def test_the_file_is_strict_json_and_says_which_tests_passed(tmp_path):
     assert [(row['test'], row['passed']) for row in values['outcomes']] == [('mirror', True), ('shift', False)]
     assert (behaviour.passed, behaviour.missed) == (False, (missed,))
     assert Behaviour('keypoints', 7, (passed,), ()).passed
+
+
+def test_a_person_is_told_what_was_found_and_what_would_have_passed():
+    share = Outcome('shift', 'invariance', 'share', 0.8123, 0.85, False, 300)
+    assert describe(share) == 'behaviour shift: share 0.8123 against at least 0.85'
+    points = Outcome('shift', 'equivariance', 'rmse', None, 2.0, False, 300)
+    assert describe(points) == 'behaviour shift: rmse no number against at most 2'

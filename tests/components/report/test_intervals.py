@@ -50,3 +50,23 @@ def test_slices_have_intervals_that_hold_their_figures(record):
     assert any(where.startswith('brightness=') for where in chapter.slice_intervals)
     for where, of_slice in chapter.slice_intervals.items():
         assert of_slice['accuracy'].low <= chapter.figures[where]['accuracy'] <= of_slice['accuracy'].high
+
+
+def test_every_table_shows_the_intervals_of_its_figures(record):
+    text = ' '.join(re.sub('<[^>]*>', ' ', render(record)).split())
+    for branch in record.branches:
+        intervals = read_intervals(branch.evaluation)
+        kind = 'f1_' if branch.task == faces.EXPRESSION_MODEL else 'rmse_'
+        listed = [(name, found) for name, found in intervals['overall'].items() if name.startswith(kind)]
+        of_slices = [
+            of_slice[HEADLINES[branch.task][0]] for where, of_slice in intervals.items() if 'brightness=' in where
+        ]
+        assert len(listed) >= 5
+        assert of_slices
+        for name, found in [*listed, *((HEADLINES[branch.task][0], found) for found in of_slices)]:
+            assert f'{show(name, found.low)} to {show(name, found.high)}' in text
+
+
+def test_the_page_says_which_behaviour_was_missed(record):
+    (sentence,) = re.findall('Gates that the expression model missed: (.*?)</p>', render(record))
+    assert '97.0% of mirrored faces' in sentence

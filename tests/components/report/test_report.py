@@ -28,6 +28,7 @@ class Page(HTMLParser):
         text: all text that is shown.
         headings: the text of each heading.
         tables: rows of cells, by the label of the box that the table scrolls in; a list, as chapters share labels.
+            Intervals below a figure are not part of the cell's text.
         captions: by card heading, the captions of its pictures.
     """
 
@@ -73,7 +74,8 @@ class Page(HTMLParser):
         words = ' '.join(data.split())
         if not words:
             return
-        if {'td', 'th'} & set(self._open):
+        below = self.tags[-1] == ('small', {'class': 'interval'}) and self._open[-1] == 'small'
+        if {'td', 'th'} & set(self._open) and not below:
             self._table[-1][-1] = f'{self._table[-1][-1]} {words}'.strip()
         if {'h1', 'h2', 'h3', 'h4'} & set(self._open):
             self.headings[-1] = f'{self.headings[-1]} {words}'.strip()

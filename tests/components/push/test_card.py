@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from components import faces
-from components.card.card import NO_CARD, Evidence, joint_card, network_card, read_card
 from components.evaluate.results import read_figures, read_intervals
 from components.ingest.rejects import read_summary
+from components.push.card import NO_CARD, Evidence, joint_card, network_card, read_card
 from components.push.versions import Provenance
 from components.report import metrics
 from tests.components import viewer
@@ -91,3 +92,11 @@ def test_leaks_of_the_original_protocol_are_told(folders, tmp_path):
 def test_a_version_from_before_the_cards_has_none(tmp_path, cards):
     assert read_card(tmp_path) == NO_CARD
     assert NO_CARD in joint_card(ORIGIN, [cards[faces.KEYPOINT_MODEL], read_card(tmp_path)])
+
+
+def test_a_card_of_few_faces_has_no_intervals(folders, tmp_path):
+    found = evidence(folders[faces.EXPRESSION_MODEL])
+    shutil.copytree(found.evaluation, tmp_path / 'evaluation')
+    (tmp_path / 'evaluation' / 'intervals.json').write_text(json.dumps({'figures': {}, 'differences': {}}))
+    card = network_card(ORIGIN, dataclasses.replace(found, evaluation=tmp_path / 'evaluation'))
+    assert rows(card)['Accuracy'][1] == ''

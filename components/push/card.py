@@ -42,7 +42,7 @@ def network_card(origin: Provenance, evidence: Evidence) -> str:
         evidence: of the run that trained it.
     """
     summary = read_summary(evidence.rejects)
-    return _template('network.md').render(
+    return _template('network_card.md').render(
         origin=origin,
         faces=faces,
         summary=summary,
@@ -59,7 +59,7 @@ def network_card(origin: Provenance, evidence: Evidence) -> str:
 
 def joint_card(origin: Provenance, cards: Sequence[str]) -> str:
     """The card of the joint model, which holds those of its two networks."""
-    return _template('joint.md').render(origin=origin, cards=cards)
+    return _template('joint_card.md').render(origin=origin, cards=cards)
 
 
 def read_card(saved_model: Path) -> str:
@@ -101,7 +101,8 @@ def _balance(statistics: Path) -> str:
 
 
 def _figures(evaluation: Path) -> str:
-    intervals = read_intervals(evaluation)[OVERALL]
+    # Of very few faces there are none.
+    intervals = read_intervals(evaluation).get(OVERALL, {})
     rows = []
     for figure in read_figures(evaluation):
         if figure.slice == OVERALL:
