@@ -63,6 +63,7 @@ def test_it_says_what_was_found_of_data_slices_calibration_and_behaviour(cards):
     assert rows(expression)['mirrored faces'] == ['invariance', '97.0%', 'at least 98.0%', 'missed']
     assert rows(keypoints)['mirrored faces'][-1] == 'passed'
     assert any(name.startswith('brightness=') for name in rows(expression))
+    assert not any(name.startswith('expression=') for name in rows(expression))
     assert '175 rows' in expression
     assert 'Against the model that was served before' in expression
     assert 'Protocol: clean' in expression
