@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import StepError
@@ -246,6 +246,8 @@ plain = st.recursive(
 sections = [field.name for field in dataclasses.fields(Config)]
 
 
+# The first text of a fresh clone waits for Hypothesis to read Unicode's tables.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(sections), plain, max_size=3), st.sampled_from(['train.expression', 'check']))
 def test_whatever_is_written_loads_or_ends_in_one_line(tmp_path_factory, values, section):
     path = tmp_path_factory.getbasetemp() / 'any.yaml'
