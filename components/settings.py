@@ -338,12 +338,15 @@ class CheckSettings:
     Attributes:
         questions: eval faces that each signature is asked about.
         tolerance: largest difference from the trainer's predictions: probabilities, and pixels.
+        onnx_tolerance: largest difference of the ONNX form, as the server asks it, from the SavedModel: probabilities,
+            and shares of the image's width or height.
         maximum_latency: seconds that the median answer to one image may take.
         timeout: seconds after which a candidate that has not answered fails.
     """
 
     questions: int = 16
     tolerance: float = 1e-3
+    onnx_tolerance: float = 1e-3
     maximum_latency: float = 2.0
     timeout: float = 300.0
 

@@ -11,10 +11,8 @@ import numpy as np
 
 from components import faces
 from components.check.questions import Questions, disguise
+from components.inference.network import OUTPUTS
 from components.source import ROOT
-
-OUTPUTS = {faces.EXPRESSION_MODEL: faces.PROBABILITIES, faces.KEYPOINT_MODEL: faces.KEYPOINTS_OUTPUT}
-"""By task, the output that answers it."""
 
 SHAPES = {faces.PROBABILITIES: (len(faces.EXPRESSIONS),), faces.KEYPOINTS_OUTPUT: (len(faces.KEYPOINTS), 2)}
 """Of one answer."""

@@ -13,7 +13,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
 from components import faces
-from components.check import compare
+from components.check import compare, portable
 from components.check.questions import Questions, read_questions
 from components.check.warmup import write_warmup
 from components.joint.component import CANDIDATE, PARTS, read_parts
@@ -114,7 +114,7 @@ class ServingCheck(base_component.BaseComponent):
             ServingCheckSpec(
                 name=name,
                 settings=settings,
-                code=fingerprint('check'),
+                code=fingerprint('check', 'inference'),
                 model=model,
                 check=types.Channel(type=standard_artifacts.InfraBlessing),
                 **{f'{task}_examples': channel for task, channel in examples.items()},
@@ -141,6 +141,7 @@ def check_model(name: str, model: Path, questions: dict[str, Questions], setting
         except RuntimeError as error:
             return CheckResult(name, False, (str(error),), None)
     findings = list(compare.judge(asked, answers, settings.tolerance))
+    findings += portable.judge(name, model, asked, answers, settings.onnx_tolerance)
     if latency > settings.maximum_latency:
         findings.append(f'an answer takes {latency:.2f} s (limit {settings.maximum_latency:g} s)')
     return CheckResult(name, not findings, tuple(findings), latency)

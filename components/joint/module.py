@@ -1,10 +1,12 @@
 """Both networks behind one signature: encoded images in, points and probabilities out."""
 
+import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
 from components import faces
+from components.inference.network import onnx_file
 from components.train.export import write_names
 
 
@@ -34,7 +36,15 @@ class FaceReader(tf.Module):
 
 
 def join(expression: Path, keypoints: Path, folder: Path) -> None:
-    """Writes the joint SavedModel of two SavedModels."""
+    """Writes the joint SavedModel of two SavedModels, and the ONNX forms of both networks beside it.
+
+    A part without one, which an older version of this pipeline pushed, leaves it out; ServingCheck refuses that.
+    """
     module = FaceReader(expression, keypoints)
     tf.saved_model.save(module, str(folder), signatures={faces.SERVING_SIGNATURE: module.serve})
     write_names(folder)
+    for task, part in ((faces.EXPRESSION_MODEL, expression), (faces.KEYPOINT_MODEL, keypoints)):
+        copy = onnx_file(folder, task)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if onnx_file(part, task).exists():
+            shutil.copyfile(onnx_file(part, task), copy)

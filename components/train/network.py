@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from components import faces
@@ -80,5 +81,6 @@ def at_temperature(network: keras.Model, temperature: float) -> keras.Model:
 
 def mirror_points(points: keras.KerasTensor) -> keras.KerasTensor:
     """Points `[batch, 15, 2]`, as shares of the image's size, where they are in the mirror image."""
-    swapped = ops.take(points, ops.array(faces.FLIP_ORDER), axis=1)
-    return swapped * ops.array([-1.0, 1.0]) + ops.array([1.0, 0.0])
+    # Arrays of numpy: a backend's own tensors would become inputs of the ONNX form.
+    swapped = ops.take(points, np.array(faces.FLIP_ORDER), axis=1)
+    return swapped * np.array([-1.0, 1.0], np.float32) + np.array([1.0, 0.0], np.float32)

@@ -23,6 +23,7 @@ from components import faces
 from components.check import compare
 from components.check.component import WARMUP, CheckResult, Executor, check_model, read_check
 from components.check.questions import Questions, disguise, read_questions
+from components.inference.network import onnx_file
 from components.ingest.images import to_png
 from components.joint.component import CANDIDATE, MISSING, PARTS, SERVED
 from components.joint.module import join
@@ -141,10 +142,18 @@ def test_a_model_that_answers_as_the_trainer_did_passes(execute, expressions):
     np.testing.assert_allclose(answers[0][0], expressions.questions(1).predictions[0], atol=1e-5)
 
 
-def test_a_joint_model_is_asked_about_the_parts_that_are_new(execute, trained, tmp_path):
+@pytest.fixture(scope='module')
+def stranger(transformed, tmp_path_factory) -> Path:
+    """Another expression model than the one that the Trainer made its predictions with."""
+    keras.utils.set_random_seed(2)
+    task = TASKS[faces.EXPRESSION_MODEL]
+    folder = tmp_path_factory.mktemp('stranger')
+    save(task.export(task.build(SMALL), tft.TFTransformOutput(str(transformed[task.name].transform_output))), folder)
+    return folder
+
+
+def test_a_joint_model_is_asked_about_the_parts_that_are_new(execute, trained, stranger, tmp_path):
     model = tmp_path / 'joint'
-    # The served expression model is another one than the Trainer made its predictions with.
-    stranger = save_module(tmp_path / 'served', even)
     join(stranger, trained[faces.KEYPOINT_MODEL].saved_model, Path(path_utils.serving_model_dir(str(model))))
     parts = {faces.EXPRESSION_MODEL: SERVED, faces.KEYPOINT_MODEL: CANDIDATE}
     (model / PARTS).write_text(json.dumps(parts))
@@ -156,6 +165,26 @@ def test_a_joint_model_is_asked_about_the_parts_that_are_new(execute, trained, t
     result, check = execute(faces.JOINT_MODEL, model, tuple(TASKS))
     assert not result.passed and check.get_int_custom_property('blessed') == 0
     assert result.findings and all('expression row(s): probabilities differ by' in line for line in result.findings)
+
+
+def test_an_onnx_form_that_answers_otherwise_is_refused(expressions, stranger, tmp_path):
+    model = tmp_path / 'model'
+    shutil.copytree(expressions.saved_model, model)
+    onnx = onnx_file(model, faces.EXPRESSION_MODEL)
+    questions = {faces.EXPRESSION_MODEL: expressions.questions()}
+
+    shutil.copyfile(onnx_file(stranger, faces.EXPRESSION_MODEL), onnx)
+    result = check_model(faces.EXPRESSION_MODEL, model, questions, PATIENT)
+    assert not result.passed and len(result.findings) == 3
+    assert all(line.startswith('ONNX form, ') and 'differ by 0.' in line for line in result.findings)
+
+    onnx.write_bytes(onnx.read_bytes()[:1000])
+    result = check_model(faces.EXPRESSION_MODEL, model, questions, PATIENT)
+    assert [line.partition(' is no network')[0] for line in result.findings] == [f'ONNX form: {onnx}']
+
+    onnx.unlink()
+    result = check_model(faces.EXPRESSION_MODEL, model, questions, PATIENT)
+    assert [line.partition(' cannot be read')[0] for line in result.findings] == [f'ONNX form: {onnx}']
 
 
 def test_a_joint_model_that_was_not_made_is_refused_and_the_parts_are_named(execute, tmp_path):
