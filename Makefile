@@ -1,4 +1,4 @@
-# Every target sets up what it needs: uv when it is missing, then the locked environment in .venv.
+# Every target sets up what it needs: uv when it is missing, then the locked environment in .venv or .venv-serve.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -23,11 +23,11 @@ run: .venv/ready ## Train, evaluate and push both models (CONFIG=demo or full, A
 	@$(BIN)/emotion-pipeline run --config $(CONFIG) $(ARGS)
 
 .PHONY: test
-test: .venv/ready ## Run every test, whole runs included.
+test: .venv/ready .venv-serve/ready ## Run every test, whole runs included.
 	@$(BIN)/pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-fast
-test-fast: .venv/ready ## Run the tests that need no whole run: two or three minutes.
+test-fast: .venv/ready .venv-serve/ready ## Run the tests that need no whole run: two or three minutes.
 	@$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not e2e'
 
 .PHONY: test-kubeflow
@@ -47,6 +47,14 @@ bench: .venv/ready ## Train the original's networks and ours for the same minute
 .PHONY: bench-full
 bench-full: .venv/ready ## The same in two hours.
 	@$(BIN)/python -W ignore -m tests.benchmarks.rivals --full $(ARGS)
+
+.PHONY: bench-serving
+bench-serving: .venv/ready .venv-serve/ready ## What a request costs, against TensorFlow in the same server.
+	@$(BIN)/python -W ignore -m tests.benchmarks.serving $(ARGS)
+
+.PHONY: serve
+serve: .venv-serve/ready ## Serve what was pushed, and a page, on http://localhost:8501 (ARGS='--http-port 8600').
+	@.venv-serve/bin/python -m components.serve $(ARGS)
 
 .PHONY: lint
 lint: .venv/ready ## Check style (ruff) and types (mypy).
@@ -69,16 +77,24 @@ lock: $(UV) ## Resolve the dependencies of setup.py anew, and those of the image
 		--output-file kubeflow/cpu.lock
 	@$(COMPILE) --constraints requirements/development.lock setup.py kubeflow/gpu.in --output-file kubeflow/gpu.lock
 	@$(COMPILE) --upgrade kubeflow/build.in --output-file kubeflow/build.lock
+	@$(COMPILE) --upgrade --group pyproject.toml:serve --output-file requirements/serve.lock
 
 .PHONY: clean
-clean: ## Remove the environment; runs and served models stay.
-	@rm -rf .venv .uv
+clean: ## Remove the environments; runs and served models stay.
+	@rm -rf .venv .venv-serve .uv
 
 .venv/ready: requirements/development.lock setup.py | $(UV)
 	@$(UV) venv --quiet --allow-existing --python 3.11 .venv
 	@echo 'Installing the locked environment into .venv (about 3 GB, a few minutes the first time).'
 	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements/development.lock
 	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-serve/ready: requirements/serve.lock setup.py | $(UV)
+	@$(UV) venv --quiet --allow-existing --python 3.11 .venv-serve
+	@echo 'Installing the locked environment of the server into .venv-serve (about half a gigabyte).'
+	@VIRTUAL_ENV=.venv-serve $(UV) pip sync --quiet --require-hashes requirements/serve.lock
+	@VIRTUAL_ENV=.venv-serve $(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
 .uv/bin/uv:
