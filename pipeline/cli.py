@@ -18,7 +18,9 @@ from pipeline import config as configuration
 from pipeline import history, hooks
 from pipeline.kubeflow.commands import kubeflow_group
 from pipeline.options import Group, config_options
+from pipeline.predict_commands import predict_command
 from pipeline.schedule_commands import schedule_group
+from pipeline.watch_commands import watch_command
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -35,6 +37,8 @@ def main() -> None:
 
 main.add_command(kubeflow_group, 'kubeflow')
 main.add_command(schedule_group, 'schedule')
+main.add_command(predict_command, 'predict')
+main.add_command(watch_command, 'watch')
 
 
 @main.command()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -15,13 +16,14 @@ from data.draw import draw_face
 
 pytestmark = pytest.mark.e2e
 
+SERVER_PYTHON = Path(__file__).parents[2] / '.venv-serve' / 'bin' / 'python'
+
 ASK = """
 import json, sys
+from pathlib import Path
 import numpy as np, tensorflow as tf
-from data.draw import draw_face
 model = tf.saved_model.load(sys.argv[1]).signatures['serving_default']
-image = draw_face(99, 0).image
-answer = model(image_bytes=tf.constant([tf.io.encode_png(image[:, :, None]).numpy()]))
+answer = model(image_bytes=tf.constant([Path(sys.argv[2]).read_bytes()]))
 print(json.dumps({name: value.numpy().tolist() if value.dtype != tf.string else value.numpy().astype('U').tolist()
                   for name, value in answer.items()}))
 """
@@ -58,14 +60,25 @@ def test_kpis_are_those_of_the_predictions(workplace, first):
     assert entry['kpis']['keypoints']['rmse'] == pytest.approx(error, rel=1e-4)
 
 
-def test_joint_model_answers_in_another_process(workplace, first):
+def test_joint_model_answers_in_other_processes_and_from_the_servers_environment(workplace, first, tmp_path):
     folder = workplace.folder / 'serving' / 'faces' / '1'
-    process = subprocess.run([sys.executable, '-c', ASK, str(folder)], capture_output=True, text=True, check=True)
+    image = tmp_path / 'face.jpg'
+    cv2.imwrite(str(image), draw_face(99, 0).image)
+    command = [sys.executable, '-c', ASK, str(folder), str(image)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
     answer = json.loads(process.stdout.splitlines()[-1])
     assert answer['expressions'] == [list(faces.EXPRESSIONS)]
     assert answer['keypoint_names'] == [list(faces.KEYPOINTS)]
     assert sum(answer['probabilities'][0]) == pytest.approx(1, abs=1e-5)
     assert np.shape(answer['keypoints']) == (1, 15, 2)
+
+    options = ['--faces', 'whole', '--json', '--serving', str(folder.parents[1])]
+    for python in (Path(sys.executable), SERVER_PYTHON):
+        command = [str(python.with_name('emotion-pipeline')), 'predict', str(image), *options]
+        process = subprocess.run(command, capture_output=True, text=True, check=True)
+        (face,) = json.loads(process.stdout)['faces']
+        np.testing.assert_allclose(list(face['probabilities'].values()), answer['probabilities'][0], atol=1e-3)
+        np.testing.assert_allclose(list(face['keypoints'].values()), answer['keypoints'][0], atol=0.1)
 
 
 def test_provenance_travels_with_the_model(workplace, first):

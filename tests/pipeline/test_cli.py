@@ -38,6 +38,8 @@ COMMANDS = (
     'kubeflow runs',
     'kubeflow schedule',
     'schedule',
+    'predict',
+    'watch',
     'schedule once',
     'schedule status',
     'schedule systemd',
