@@ -79,6 +79,8 @@ EXAMPLES_SIGNATURE: Final = 'serving_examples'  # serialized Examples in
 SERVING_INPUT: Final = 'image_bytes'
 PROBABILITIES: Final = 'probabilities'
 KEYPOINTS_OUTPUT: Final = 'keypoints'  # [batch, 15, 2], in pixels of the image that was sent
+EXPRESSION_NAMES: Final = 'expressions'  # [batch, 5], of the joint model, as the next one
+KEYPOINT_NAMES: Final = 'keypoint_names'  # [batch, 15]
 
 EXPRESSION_MODEL: Final = 'expression'
 KEYPOINT_MODEL: Final = 'keypoints'

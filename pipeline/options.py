@@ -1,5 +1,7 @@
 """What the commands share: the options that name a configuration, and how an error ends."""
 
+from pathlib import Path
+
 import click
 
 from components.errors import StepError
@@ -32,4 +34,17 @@ def config_options(command):
     )(command)
     return click.option(
         '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
+    )(command)
+
+
+def model_options(command):
+    """The options that name a pushed model."""
+    command = click.option(
+        '--version', type=click.IntRange(1), metavar='N', help='Of the model; the newest when left out.'
+    )(command)
+    return click.option(
+        '--serving',
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar='DIR',
+        help="The serving folder, instead of the configuration's.",
     )(command)

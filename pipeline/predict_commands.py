@@ -18,7 +18,7 @@ import click
 from components import faces
 from components.errors import StepError
 from pipeline import config as configuration
-from pipeline.options import config_options
+from pipeline.options import config_options, model_options
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -70,13 +70,7 @@ _PATIENCE: Final = 3.0  # seconds that an interrupted command waits for what is 
     help='Write pictures with box, points and probabilities into this folder, as NAME.overlay.jpg.',
 )
 @click.option('--url', metavar='URL', help='Ask a running server, e.g. http://localhost:8501.')
-@click.option(
-    '--serving',
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar='DIR',
-    help="The serving folder, instead of the configuration's.",
-)
-@click.option('--version', type=click.IntRange(1), metavar='N', help='Of the model; the newest when left out.')
+@model_options
 @click.option(
     '--workers',
     type=click.IntRange(1, 64),

@@ -18,7 +18,7 @@ import click
 from components import faces
 from components.errors import StepError
 from pipeline import config as configuration
-from pipeline.options import config_options
+from pipeline.options import config_options, model_options
 
 if TYPE_CHECKING:
     from components.inference.photo import Which
@@ -72,13 +72,7 @@ _LONGEST_STEM: Final = 80  # signs
 )
 @click.option('--no-video', is_flag=True, help='Write no annotated video.')
 @click.option('--live', 'is_live', is_flag=True, help='Show it in the browser while it is watched.')
-@click.option(
-    '--serving',
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar='DIR',
-    help="The serving folder, instead of the configuration's.",
-)
-@click.option('--version', type=click.IntRange(1), metavar='N', help='Of the model; the newest when left out.')
+@model_options
 @config_options
 def watch_command(
     video: str,

@@ -90,8 +90,8 @@ class ServedVersion:
         rows = (len(images), 1)
         return {
             **answers,
-            'expressions': np.tile(np.array(faces.EXPRESSIONS), rows),
-            'keypoint_names': np.tile(np.array(faces.KEYPOINTS), rows),
+            faces.EXPRESSION_NAMES: np.tile(np.array(faces.EXPRESSIONS), rows),
+            faces.KEYPOINT_NAMES: np.tile(np.array(faces.KEYPOINTS), rows),
         }
 
 

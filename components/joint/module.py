@@ -30,8 +30,8 @@ class FaceReader(tf.Module):
         return {
             **self.expression.signatures[faces.SERVING_SIGNATURE](**question),
             **self.keypoints.signatures[faces.SERVING_SIGNATURE](**question),
-            'expressions': tf.tile([faces.EXPRESSIONS], tf.concat([rows, [1]], 0)),
-            'keypoint_names': tf.tile([faces.KEYPOINTS], tf.concat([rows, [1]], 0)),
+            faces.EXPRESSION_NAMES: tf.tile([faces.EXPRESSIONS], tf.concat([rows, [1]], 0)),
+            faces.KEYPOINT_NAMES: tf.tile([faces.KEYPOINTS], tf.concat([rows, [1]], 0)),
         }
 
 

@@ -32,8 +32,8 @@ _OUTPUTS: Final = {
     faces.KEYPOINTS_OUTPUT: Tensor(faces.KEYPOINTS_OUTPUT, NUMBER, (-1, len(faces.KEYPOINTS), 2)),
 }
 _NAMES: Final = (
-    Tensor('expressions', TEXT, (-1, len(faces.EXPRESSIONS))),
-    Tensor('keypoint_names', TEXT, (-1, len(faces.KEYPOINTS))),
+    Tensor(faces.EXPRESSION_NAMES, TEXT, (-1, len(faces.EXPRESSIONS))),
+    Tensor(faces.KEYPOINT_NAMES, TEXT, (-1, len(faces.KEYPOINTS))),
 )
 
 

@@ -8,14 +8,11 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from components import faces
+from components.watch.colours import ON_DARK, ON_LIGHT
 from components.watch.timeline import Entry, Summary
 
 MOST_PEOPLE: Final = 20
 """With a panel of their own: those who were seen longest, by number."""
-
-# Those of the server's page and the run's report, in the order of `faces.EXPRESSIONS`.
-_ON_LIGHT: Final = ('#b3261e', '#17724a', '#3563c9', '#8a5600', '#8b3db8')
-_ON_DARK: Final = ('#ff8d84', '#5cd197', '#7ea6ff', '#f1c15f', '#dba0fa')
 
 _WIDTH: Final = 960
 _LEFT, _RIGHT, _TOP = 64, 24, 104  # margins
@@ -120,8 +117,8 @@ def _place(seconds: float, start: float, span: float) -> int:
 
 
 def _head(title: str, people: Sequence[Summary], shown: Sequence[Summary], height: int) -> str:
-    light = ''.join(f'.e{index} {{ fill: {colour}; }} ' for index, colour in enumerate(_ON_LIGHT))
-    dark = ''.join(f'.e{index} {{ fill: {colour}; }} ' for index, colour in enumerate(_ON_DARK))
+    light = ''.join(f'.e{index} {{ fill: {colour}; }} ' for index, colour in enumerate(ON_LIGHT))
+    dark = ''.join(f'.e{index} {{ fill: {colour}; }} ' for index, colour in enumerate(ON_DARK))
     more = len(people) - len(shown)
     note = f'{_count(len(people), "person", "people")}'
     note += f'; the {len(shown)} who were seen longest are shown, all are in the timeline' if more else ''

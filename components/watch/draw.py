@@ -7,20 +7,18 @@ import cv2
 import numpy as np
 
 from components import faces
+from components.watch.colours import ON_DARK
 from components.watch.timeline import Entry
 
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom."""
 
-# BGR; the expressions' are those of the server's page on a dark ground.
-EXPRESSION_COLOURS: Final[tuple[Colour, ...]] = (
-    (132, 141, 255),
-    (151, 209, 92),
-    (255, 166, 126),
-    (95, 193, 241),
-    (250, 160, 219),
+EXPRESSION_COLOURS: Final[tuple[Colour, ...]] = tuple(
+    (int(code[5:7], 16), int(code[3:5], 16), int(code[1:3], 16)) for code in ON_DARK
 )
+"""Of `faces.EXPRESSIONS`; all colours here are blue, green, red."""
+
 _PLATE: Final[Colour] = (37, 28, 23)
 _TRACK: Final[Colour] = (80, 68, 58)
 _TEXT: Final[Colour] = (241, 234, 230)
