@@ -101,6 +101,8 @@ class AugmentSettings:
         occlusion: largest side of a grey square, as a share of the image's width; 0 for none.
         occlusion_probability: share of the images that get such a square.
         mixup: of the expressions' images, parameter of the Beta distribution by which two are blended; 0 for none.
+        cutmix: of the expressions' images, parameter of the Beta distribution by which a square of one is put into
+            another; 0 for none. With `mixup` too, each image gets one of the two.
     """
 
     flip: bool = True
@@ -112,9 +114,10 @@ class AugmentSettings:
     occlusion: float = 0.25
     occlusion_probability: float = 0.3
     mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
-        demand(self.mixup >= 0, 'mixup is 0 (none) or more')
+        demand(min(self.mixup, self.cutmix) >= 0, 'mixup and cutmix are 0 (none) or more')
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,10 @@ class TrainSettings:
         widths: channels of each stage of residual blocks; multiples of 16 are fastest on a processor.
         blocks: residual blocks in each stage.
         stem_stride: stride of the first convolution.
+        last_stride: stride of the last stage, where there are several; 1 keeps its maps as large as those before.
+        squeeze: by what squeeze-and-excitation divides the channels of a residual block; 0 for none.
+        stochastic_depth: share of the training images that skip the last residual block; each one before it is skipped
+            more seldom, in proportion to its number.
         dropout: share of the pooled features dropped before the head.
         epochs: passes over the training split.
         batch_size: images in a step; what is left over at the end of an epoch waits for the next one.
@@ -133,8 +140,13 @@ class TrainSettings:
         warmup_epochs: epochs of linear warm-up before it.
         weight_decay: AdamW's decoupled decay.
         label_smoothing: for the expressions' cross-entropy.
+        logit_adjustment: how much less the expressions' answers count on each class's share of the training rows: 0 for
+            nothing; 1 favours the rare classes as much as if all were equally frequent.
         calibration_percent: share of the training rows, in percent, that the expressions' network is not trained on but
             its temperature is fitted on; 0 for no temperature.
+        generations: expression networks that are trained one after the other, of which the last one is kept; each one
+            after the first learns from its predecessor's probabilities as well as from the labels.
+        teacher_share: the predecessor's part in what is learnt; the rest is the label's.
         patience: epochs without a better figure on the eval split before training stops early.
         average_epochs: over how many epochs the weights are averaged for the model that is kept; 0 for none.
         average_mirror: whether the model answers with the mean over an image and its mirror image, for twice the time.
@@ -146,6 +158,9 @@ class TrainSettings:
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     stem_stride: int = 2
+    last_stride: int = 2
+    squeeze: int = 0
+    stochastic_depth: float = 0.0
     dropout: float = 0.2
     epochs: int = 10
     batch_size: int = 64
@@ -153,7 +168,10 @@ class TrainSettings:
     warmup_epochs: float = 1.0
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
+    logit_adjustment: float = 0.0
     calibration_percent: float = 5.0
+    generations: int = 1
+    teacher_share: float = 0.5
     patience: int = 20
     average_epochs: float = 0.0
     average_mirror: bool = True
@@ -165,6 +183,12 @@ class TrainSettings:
         demand(min(self.epochs, self.batch_size, self.patience) >= 1, 'epochs, batch_size and patience are 1 or more')
         demand(self.learning_rate > 0, 'learning_rate is more than 0')
         demand(0 <= self.dropout < 1, 'dropout lies between 0 and 1')
+        demand(0 <= self.stochastic_depth < 1, 'stochastic_depth lies between 0 and 1')
+        demand(min(self.stem_stride, self.last_stride) >= 1, 'stem_stride and last_stride are 1 or more')
+        demand(self.squeeze >= 0, 'squeeze is 0 (none) or more')
+        demand(self.generations >= 1, 'generations is 1 or more')
+        demand(0 <= self.logit_adjustment <= 1, 'logit_adjustment lies between 0 and 1')
+        demand(0 <= self.teacher_share <= 1, 'teacher_share lies between 0 and 1')
         demand(self.average_epochs >= 0, 'average_epochs is 0 (none) or more')
         demand(0 <= self.calibration_percent <= 50, 'calibration_percent lies between 0 and 50')
         demand(

@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 
 from components import faces
 from components.settings import TrainSettings
-from components.transform.augment import augment, mix
+from components.transform.augment import augment, blend
 from components.transform.preprocessing import LABEL, PIXELS, POINTS
 
 DECODE_BATCH = 256
@@ -26,7 +26,8 @@ class Split:
 
     Attributes:
         pixels: float32 `[n, size, size, 1]`, normalised.
-        truth: int64 `[n]` classes, or float32 `[n, 15, 2]` points as shares of the image, NaN where missing.
+        truth: int64 `[n]` classes, float32 `[n, 5]` shares of the classes as a teacher gives them, or float32
+            `[n, 15, 2]` points as shares of the image, NaN where missing.
         content_hash, source, row: where each Example comes from; `[n]`.
         group: the person, or the content hash where none is known; `[n]`.
     """
@@ -129,9 +130,7 @@ def training_batches(
         images, points = augment(images, points, of_step, settings.augment)
         if is_keypoints:
             return images, encode(points)
-        if not settings.augment.mixup:
-            return images, encode(targets)
-        return mix(images, encode(targets), tf.random.fold_in(of_step, 1), settings.augment.mixup)
+        return blend(images, encode(targets), tf.random.fold_in(of_step, 1), settings.augment)
 
     numbers = tf.data.Dataset.range(first_epoch, settings.epochs)
     return numbers.flat_map(epoch).map(load, num_parallel_calls=2).prefetch(4)

@@ -11,10 +11,16 @@ from components.train.export import ExpressionModel
 from components.train.fit import Task, run
 from components.train.network import expression_network
 
+
+def encode(truth: tf.Tensor) -> tf.Tensor:
+    """Labels `[batch]` as shares of the classes, float32 `[batch, 5]`; a teacher's shares stay what they are."""
+    return truth if truth.dtype.is_floating else tf.one_hot(truth, len(faces.EXPRESSIONS))
+
+
 TASK = Task(
     name=faces.EXPRESSION_MODEL,
     build=expression_network,
-    encode=lambda label: tf.one_hot(label, len(faces.EXPRESSIONS)),
+    encode=encode,
     loss=lambda settings: keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=settings.label_smoothing
     ),

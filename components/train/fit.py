@@ -1,8 +1,10 @@
 """Trains one network: data in, weights of the best epoch out."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from components.train.batches import (
 from components.train.calibration import Temperature, fit_temperature, write_temperature
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
-from components.train.network import at_temperature, averaged_over_mirror
+from components.train.network import adjusted, at_temperature, averaged_over_mirror
 
 PREDICTIONS = 'predictions.npz'
 
@@ -76,20 +78,12 @@ def run(task: Task, arguments: FnArgs) -> None:
     training = load_split(arguments.train_files, transform_output, task.name)
     training, calibration = hold_out(training, settings.calibration_percent if task.has_probabilities else 0.0)
     evaluation = load_split(arguments.eval_files, transform_output, task.name)
-    steps = training_steps(training, settings)
-    checkpoints = Checkpoints(
-        _checkpoint_folder(arguments),
-        task.figure,
-        task.mode,
-        settings.patience,
-        settings.epochs,
-        WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
-    )
+    checkpoints = _checkpoint_folder(arguments)
     run_folder = Path(arguments.model_run_dir)
 
     with precision(settings):
-        network = fit(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
-        answering, temperature = finish(task, network, settings, calibration)
+        network, history = fit_generations(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
+        answering, temperature = finish(task, network, settings, training, calibration)
         prediction = task.decode(predict(answering, settings, evaluation))
         truth = task.to_truth(evaluation.truth)
         run_folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +91,63 @@ def run(task: Task, arguments: FnArgs) -> None:
         write_attention(run_folder, task.question, network, evaluation, truth, prediction)
         if task.has_probabilities:
             write_temperature(run_folder, temperature)
-        (run_folder / HISTORY).write_text(json.dumps(checkpoints.history), encoding='utf-8')
+        (run_folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
         save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
-    checkpoints.clear()
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def fit_generations(
+    task: Task, settings: TrainSettings, seed: int, training: Split, evaluation: Split, folder: Path, logs: Path
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Trains each generation on what the one before it teaches; returns the last one and its history.
+
+    Born-again networks (Furlanello et al. 2018, arXiv:1805.04770): where labels are wrong, what a network of the same
+    kind has made of all of them is better to learn from than the labels alone.
+
+    Args:
+        task: what is trained.
+        settings: of each generation.
+        seed: of the first generation; each one after it has the next.
+        training, evaluation: the splits.
+        folder: of the checkpoints, from which a training that was killed goes on.
+        logs: for TensorBoard.
+    """
+    steps = training_steps(training, settings)
+    # Points have no probabilities to teach.
+    generations = settings.generations if task.has_probabilities else 1
+    lesson = training
+    for generation in range(generations):
+        checkpoints = Checkpoints(
+            folder / f'generation-{generation + 1}',
+            task.figure,
+            task.mode,
+            settings.patience,
+            settings.epochs,
+            WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
+        )
+        of_generation = logs / f'generation-{generation + 1}' if generations > 1 else logs
+        network = fit(task, settings, seed + generation, lesson, evaluation, checkpoints, of_generation)
+        if generation + 1 < generations:
+            lesson = taught(task, network, settings, training)
+    return network, checkpoints.history
+
+
+def taught(task: Task, teacher: keras.Model, settings: TrainSettings, training: Split) -> Split:
+    """The training split with truths that lie between the labels and the probabilities that a teacher gives.
+
+    Args:
+        task: one whose outputs are logits.
+        teacher: the trained network.
+        settings: `teacher_share` is the teacher's.
+        training: with labels, int64 `[n]`.
+
+    Returns:
+        The same rows with float32 `[n, classes]`.
+    """
+    given = task.decode(predict(averaged_over_mirror(teacher, task.mirror_answer), settings, training))
+    labels = task.encode(tf.constant(training.truth)).numpy()
+    share = settings.teacher_share
+    return dataclasses.replace(training, truth=share * given + (1.0 - share) * labels)
 
 
 def fit(
@@ -138,17 +186,22 @@ def fit(
 
 
 def finish(
-    task: Task, network: keras.Model, settings: TrainSettings, calibration: Split
+    task: Task, network: keras.Model, settings: TrainSettings, training: Split, calibration: Split
 ) -> tuple[keras.Model, Temperature]:
-    """The trained network as it is served: averaged over the mirror image where the settings say so, and calibrated.
+    """The trained network as it is served: averaged over the mirror image and adjusted where the settings say so, and
+    calibrated.
 
     Args:
+        training: rows that it was trained on, which say how frequent each class is.
         calibration: rows to fit the temperature on; without any it stays 1.
     """
     # Without the optimizer, whose state is twice as large as the weights and would be exported with them.
     network = keras.Model(network.input, network.output, name=network.name)
     if settings.average_mirror:
         network = averaged_over_mirror(network, task.mirror_answer)
+    if settings.logit_adjustment and task.has_probabilities:
+        shares = task.encode(tf.constant(training.truth)).numpy().mean(axis=0)
+        network = adjusted(network, shares.tolist(), settings.logit_adjustment)
     if not len(calibration):
         return network, Temperature()
     temperature = fit_temperature(predict(network, settings, calibration), calibration.truth)

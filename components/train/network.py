@@ -3,8 +3,10 @@
 Pre-activation is not used: at this depth the original form (He et al. 2015, arXiv:1512.03385) trains as well.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 import keras
 import numpy as np
@@ -17,23 +19,52 @@ from components.settings import TrainSettings
 normalise = partial(layers.BatchNormalization, momentum=0.9, epsilon=1e-5)
 convolve = partial(layers.Conv2D, padding='same', use_bias=False, kernel_initializer='he_normal')
 
+SMALLEST_SHARE: Final = 1e-4
+"""Of a class, in the logit adjustment: one that is missing has no logarithm."""
 
-def residual_block(inputs: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
-    """Two 3x3 convolutions beside a shortcut, which is projected where the shape changes."""
+
+def residual_block(
+    inputs: keras.KerasTensor, width: int, stride: int, squeeze: int = 0, skipped: float = 0.0
+) -> keras.KerasTensor:
+    """Two 3x3 convolutions beside a shortcut, which is projected where the shape changes.
+
+    Args:
+        inputs: `[batch, height, width, channels]`.
+        width: channels.
+        stride: of the first convolution.
+        squeeze: reduction of squeeze-and-excitation; 0 for none.
+        skipped: share of the training images that take the shortcut alone (stochastic depth, arXiv:1603.09382).
+    """
     x = layers.ReLU()(normalise()(convolve(width, 3, strides=stride)(inputs)))
     x = normalise()(convolve(width, 3)(x))
+    if squeeze:
+        x = excite(x, squeeze)
+    if skipped:
+        # Dropout of the whole branch; it divides what is left by its share, so that nothing changes in answering.
+        x = layers.Dropout(skipped, noise_shape=(None, 1, 1, 1))(x)
     shortcut = inputs
     if stride != 1 or inputs.shape[-1] != width:
         shortcut = normalise()(convolve(width, 1, strides=stride)(inputs))
     return layers.ReLU()(layers.Add()([x, shortcut]))
 
 
+def excite(inputs: keras.KerasTensor, squeeze: int) -> keras.KerasTensor:
+    """Weighs the channels by what all places together show (squeeze-and-excitation, arXiv:1709.01507)."""
+    width = inputs.shape[-1]
+    x = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    x = layers.Dense(max(1, width // squeeze), activation='relu', kernel_initializer='he_normal')(x)
+    return layers.Multiply()([inputs, layers.Dense(width, activation='sigmoid')(x)])
+
+
 def trunk(inputs: keras.KerasTensor, settings: TrainSettings) -> keras.KerasTensor:
-    """Stem and stages; each stage after the first halves the resolution."""
+    """Stem and stages; each stage after the first halves the resolution, unless the last one's stride is another."""
     x = layers.ReLU()(normalise()(convolve(settings.widths[0], 3, strides=settings.stem_stride)(inputs)))
+    number, count, last = 0, sum(settings.blocks), len(settings.blocks) - 1
     for stage, (width, blocks) in enumerate(zip(settings.widths, settings.blocks, strict=True)):
         for block in range(blocks):
-            x = residual_block(x, width, stride=2 if stage and not block else 1)
+            number += 1
+            stride = 1 if block or not stage else settings.last_stride if stage == last else 2
+            x = residual_block(x, width, stride, settings.squeeze, settings.stochastic_depth * number / count)
     return x
 
 
@@ -70,6 +101,19 @@ def averaged_over_mirror(
     inputs = keras.Input(network.input_shape[1:])
     mirrored = mirror_answer(network(ops.flip(inputs, axis=2)))
     return keras.Model(inputs, layers.Average(dtype='float32')([network(inputs), mirrored]), name=network.name)
+
+
+def adjusted(network: keras.Model, shares: Sequence[float], adjustment: float) -> keras.Model:
+    """The network with less of what it knows of how frequent each class is (logit adjustment, arXiv:2007.07314).
+
+    Args:
+        network: pixels to logits.
+        shares: of the classes in what it was trained on.
+        adjustment: 0 changes nothing; from 1 on, all classes count as if they were equally frequent.
+    """
+    inputs = keras.Input(network.input_shape[1:])
+    offsets = [adjustment * math.log(max(share, SMALLEST_SHARE)) for share in shares]
+    return keras.Model(inputs, ops.subtract(network(inputs), ops.array(offsets, 'float32')), name=network.name)
 
 
 def at_temperature(network: keras.Model, temperature: float) -> keras.Model:

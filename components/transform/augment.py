@@ -121,10 +121,59 @@ def occlude(images: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings) -> tf
     batch, height, width, _ = tf.unstack(tf.shape(images))
     drawn = tf.random.stateless_uniform([4, batch], seed)
     side = drawn[0] * settings.occlusion * tf.cast(drawn[1] < settings.occlusion_probability, tf.float32)
-    across = tf.abs(_centres(width)[None, :] - drawn[2][:, None]) < side[:, None] / 2
-    down = tf.abs(_centres(height)[None, :] - drawn[3][:, None]) < side[:, None] / 2
-    covered = down[:, :, None] & across[:, None, :]
-    return tf.where(covered[..., None], 0.0, images)
+    return tf.where(_square(side, drawn[2:], height, width)[..., None], 0.0, images)
+
+
+def blend(
+    images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, settings: AugmentSettings
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixup and CutMix, as the settings ask for: of both, each image gets one of the two, by the toss of a coin.
+
+    Args:
+        images: float32 `[batch, height, width, 1]`.
+        targets: float32 `[batch, classes]`.
+        seed: int32 `[2]`.
+        settings: parameters of the two.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    if not settings.cutmix:
+        return mix(images, targets, seed, settings.mixup) if settings.mixup else (images, targets)
+    cut_images, cut_targets = cut_and_mix(images, targets, tf.random.fold_in(seed, 1), settings.cutmix)
+    if not settings.mixup:
+        return cut_images, cut_targets
+    mixed_images, mixed_targets = mix(images, targets, seed, settings.mixup)
+    is_cut = tf.random.stateless_uniform([tf.shape(images)[0]], tf.random.fold_in(seed, 2)) < 0.5
+    return (
+        tf.where(is_cut[:, None, None, None], cut_images, mixed_images),
+        tf.where(is_cut[:, None], cut_targets, mixed_targets),
+    )
+
+
+def cut_and_mix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Puts a square of another image of the batch in each image's place (CutMix, arXiv:1905.04899).
+
+    Args:
+        images: float32 `[batch, height, width, 1]`.
+        targets: float32 `[batch, classes]`; blended in the proportion of the pixels.
+        seed: int32 `[2]`.
+        alpha: both parameters of the Beta distribution of the share that the square leaves, before the image's edge
+            cuts it off.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    batch, height, width, _ = tf.unstack(tf.shape(images))
+    first, second = tf.unstack(tf.random.stateless_gamma([2, batch], seed, alpha))
+    side = tf.sqrt(tf.math.divide_no_nan(first, first + second))
+    centre = tf.random.stateless_uniform([2, batch], tf.random.fold_in(seed, 1))
+    square = _square(side, centre, height, width)
+    share = 1.0 - tf.reduce_mean(tf.cast(square, tf.float32), axis=(1, 2))[:, None]
+    return (
+        tf.where(square[..., None], images[::-1], images),
+        share * targets + (1.0 - share) * targets[::-1],
+    )
 
 
 def mix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -148,6 +197,18 @@ def mix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, alpha: float) ->
         image_share * images + (1.0 - image_share) * images[::-1],
         share * targets + (1.0 - share) * targets[::-1],
     )
+
+
+def _square(side: tf.Tensor, centre: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Which pixels squares cover, bool `[batch, height, width]`.
+
+    Args:
+        side: float32 `[batch]`, as a share of the image's width and height.
+        centre: float32 `[2, batch]`, x and y, likewise.
+    """
+    across = tf.abs(_centres(width)[None, :] - centre[0][:, None]) < side[:, None] / 2
+    down = tf.abs(_centres(height)[None, :] - centre[1][:, None]) < side[:, None] / 2
+    return down[:, :, None] & across[:, None, :]
 
 
 def _centres(count: tf.Tensor) -> tf.Tensor:

@@ -230,7 +230,7 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
     answering = averaged_over_mirror(network, described.mirror_answer) if settings.average_mirror else network
 
     def export(folder: Path) -> None:
-        finished, _ = finish(described, network, settings, calibration)
+        finished, _ = finish(described, network, settings, training, calibration)
         save(described.export(finished, transform_output), folder)
 
     return Contestant(

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from components import faces
 from components.settings import AugmentSettings
-from components.transform.augment import augment, change_light, flip, mix, move, occlude, random_matrices, warp
+from components.transform.augment import (
+    augment,
+    blend,
+    change_light,
+    cut_and_mix,
+    flip,
+    mix,
+    move,
+    occlude,
+    random_matrices,
+    warp,
+)
 
 NOTHING = AugmentSettings(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 GEOMETRY = dataclasses.replace(AugmentSettings(), brightness=0.0, contrast=0.0, occlusion=0.0)
@@ -238,3 +249,60 @@ def test_blends_follow_their_seed_and_the_larger_parameter_blends_more():
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     assert np.diag(mix(images, targets, [1, 2], 2.0)[1]).mean() < np.diag(first).mean() - 0.05
+
+
+def of_one_value(count: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose pixels all tell which one they are of, and targets that name them."""
+    images = np.ones((count, size, size, 1), np.float32) * np.arange(count, dtype=np.float32)[:, None, None, None]
+    return images, np.eye(count, dtype=np.float32)
+
+
+@few
+@given(seed=seeds, alpha=st.floats(0.1, 4.0), count=st.integers(2, 7))
+def test_a_square_of_another_image_counts_by_its_pixels(seed, alpha, count):
+    images, targets = of_one_value(count)
+    found, shares = (tensor.numpy() for tensor in cut_and_mix(images, targets, list(seed), alpha))
+    for index, one in enumerate(found[..., 0]):
+        foreign = one == count - 1 - index
+        if 2 * index + 1 != count:
+            assert (one[~foreign] == index).all()
+            assert shares[index, index] == pytest.approx(1 - foreign.mean(), abs=1e-6)
+        np.testing.assert_array_equal(foreign, foreign.any(axis=1)[:, None] & foreign.any(axis=0)[None, :])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+
+
+def test_squares_are_of_all_sizes_and_at_all_places(run):
+    images, targets = of_one_value(2000, 16)
+    found, shares = run(lambda *arguments: cut_and_mix(*arguments, 1.0), images, targets, np.int32([1, 2]))
+    foreign = found.numpy()[..., 0] != images[..., 0]
+    assert 0.3 < np.diag(shares).mean() < 0.85
+    assert (np.diag(shares) < 0.2).any()
+    assert (np.diag(shares) > 0.95).any()
+    assert foreign.mean(axis=0).min() > 0.1
+
+
+def test_both_blends_go_about_half_and_half(run):
+    images, targets = of_one_value(2000, 16)
+    images = images + 0.25  # a value that no cut makes
+    asked = AugmentSettings(mixup=0.5, cutmix=1.0)
+    found, shares = run(lambda *arguments: blend(*arguments, asked), images, targets, np.int32([1, 2]))
+    values = [np.unique(one) for one in found.numpy()]
+    pure = np.array([np.isin(value, images).all() for value in values])
+    blended = np.diag(shares) < 0.999
+    assert 0.35 < (pure & blended).sum() / blended.sum() < 0.65
+    np.testing.assert_allclose(shares.numpy().sum(axis=1), 1, atol=1e-6)
+    again = run(lambda *arguments: blend(*arguments, asked), images, targets, np.int32([1, 2]))
+    np.testing.assert_array_equal(found, again[0])
+
+
+@pytest.mark.parametrize(
+    ('asked', 'expected'),
+    [
+        (AugmentSettings(), lambda images, targets, seed: (images, targets)),
+        (AugmentSettings(mixup=0.4), lambda *arguments: mix(*arguments, 0.4)),
+    ],
+)
+def test_nothing_is_cut_unless_it_is_asked_for(asked, expected):
+    images, targets = of_one_value(8)
+    for found, one in zip(blend(images, targets, [1, 2], asked), expected(images, targets, [1, 2]), strict=True):
+        np.testing.assert_array_equal(found, one)
