@@ -95,7 +95,8 @@ def trained(
         'epochs': len(history),
         'best_epoch': history.index((max if described.mode == 'max' else min)(history)) + 1,
         'last_epoch': {figure: values[-1] for figure, values in curves.items()},
-        # Validation and checkpoints included; of a training that goes on, without what was before.
+        # Validation and checkpoints included; of a training that goes on, without what was before,
+        # so that its images/s are too many.
         'seconds': seconds,
         'images_per_second': images * len(history) * settings.generations / seconds,
         'load_before': load_before,
@@ -104,8 +105,11 @@ def trained(
 
 
 def _key(settings: TrainSettings, seed: int, training: Split) -> str:
-    """Of what a training depends on, so that it goes on from its own checkpoints alone."""
-    parts = [str(settings), str(seed), *training.content_hash.tolist()]
+    """Of what a training depends on, so that it goes on from its own checkpoints alone.
+
+    One more generation goes on from those that are there.
+    """
+    parts = [str(dataclasses.replace(settings, generations=1)), str(seed), *training.content_hash.tolist()]
     return hashlib.blake2b('\n'.join(parts).encode(), digest_size=8).hexdigest()
 
 
