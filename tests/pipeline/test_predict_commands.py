@@ -135,7 +135,8 @@ def answers(result: Result) -> list[dict]:
 
 
 def environment(python: Path) -> dict[str, str]:
-    return {**os.environ, 'PYTHONPATH': str(ROOT), 'COLUMNS': '200', 'NO_COLOR': '1', 'PYTHONDONTWRITEBYTECODE': '1'}
+    fixed = {'COLUMNS': '200', 'NO_COLOR': '1', 'TERM': 'xterm', 'PYTHONDONTWRITEBYTECODE': '1'}
+    return {**os.environ, 'PYTHONPATH': str(ROOT), **fixed}
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ def test_the_networks_need_no_tensorflow():
         'collections',
         'functools',
         'keras',
+        'numpy',
         'components',
         'math',
         'typing',
