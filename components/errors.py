@@ -1,6 +1,11 @@
 """The error that a person who runs the pipeline can mend."""
 
 
+def one_line(text: str) -> str:
+    """The text with line ends and control characters as escapes."""
+    return ''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 class StepError(Exception):
     """A step cannot go on because of its input or its settings.
 
@@ -9,4 +14,4 @@ class StepError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message))
+        super().__init__(one_line(message))

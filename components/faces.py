@@ -3,7 +3,7 @@
 Everything that two steps of the pipeline must agree on is named here once. Importing this module imports nothing heavy.
 """
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 EXPRESSIONS: Final = ('anger', 'disgust', 'sad', 'happiness', 'surprise')
 """The five classes, in the order of their codes in the published expression file."""
@@ -88,6 +88,11 @@ JOINT_MODEL: Final = 'faces'
 SERVED_VERSION: Final = 'served_version'  # property of a baseline; 0 where nothing is served
 TASKS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL)
 MODELS: Final = (EXPRESSION_MODEL, KEYPOINT_MODEL, JOINT_MODEL)
+
+
+Which = Literal['largest', 'all', 'whole']
+WHICH: Final[tuple[str, ...]] = get_args(Which)
+"""Faces of a photograph that are answered about: the largest one, all of them, or the whole image, which is one."""
 
 
 def parts(model: str) -> tuple[str, ...]:

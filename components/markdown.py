@@ -4,6 +4,8 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from components.errors import one_line
+
 ROWS: Final = 50  # of a table
 SIGNS: Final = 200  # of a cell
 
@@ -27,7 +29,7 @@ def escaped(text: str) -> str:
 
     CommonMark takes any ASCII punctuation behind a backslash as itself.
     """
-    visible = ''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    visible = one_line(text)
     short = visible if len(visible) <= SIGNS else visible[: SIGNS - 1] + '…'
     return short.translate(_ESCAPES)
 

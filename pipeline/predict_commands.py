@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from components.inference.answers import PhotoAnswer
     from components.inference.inputs import Photograph, Source
     from components.inference.overlay import OverlayFolder
-    from components.inference.photo import FaceAnswer, Which
+    from components.inference.photo import FaceAnswer
 
 CSV_COLUMNS: Final = (
     'file',
@@ -56,7 +56,7 @@ _PATIENCE: Final = 3.0  # seconds that an interrupted command waits for what is 
 @click.option(
     '--faces',
     'which',
-    type=click.Choice(['largest', 'all', 'whole']),
+    type=click.Choice(faces.WHICH),
     default='largest',
     show_default=True,
     help='The largest face of each photograph, all of them, or no search: the images are cut to the face already.',
@@ -79,7 +79,7 @@ _PATIENCE: Final = 3.0  # seconds that an interrupted command waits for what is 
 @config_options
 def predict_command(
     paths: tuple[str, ...],
-    which: 'Which',
+    which: faces.Which,
     as_json: bool,
     as_csv: bool,
     overlay: Path | None,
@@ -177,7 +177,7 @@ def _plan(paths: Sequence[str], overlay: Path | None) -> 'tuple[list[Source], Ov
     return sources, OverlayFolder(overlay, sources)
 
 
-def _pushed(folder: Path, version: int | None, which: 'Which') -> _Engine:
+def _pushed(folder: Path, version: int | None, which: faces.Which) -> _Engine:
     import cv2
 
     from components.inference.answers import PushedModel
@@ -188,7 +188,7 @@ def _pushed(folder: Path, version: int | None, which: 'Which') -> _Engine:
     return PushedModel(load_pushed(folder, version), which)
 
 
-def _server(url: str, which: 'Which', at_a_time: int) -> _Engine:
+def _server(url: str, which: faces.Which, at_a_time: int) -> _Engine:
     from components.inference.client import Server
 
     return Server(url, which, at_a_time)

@@ -21,7 +21,6 @@ from pipeline import config as configuration
 from pipeline.options import config_options, model_options
 
 if TYPE_CHECKING:
-    from components.inference.photo import Which
     from components.watch.frames import Film, Source
     from components.watch.live import LiveView
     from components.watch.watch import Watched, WatchSettings
@@ -47,7 +46,7 @@ _LONGEST_STEM: Final = 80  # signs
 @click.option(
     '--faces',
     'which',
-    type=click.Choice(['largest', 'all', 'whole']),
+    type=click.Choice(faces.WHICH),
     default='all',
     show_default=True,
     help='The largest face alone, until it is lost; up to 16; or no search: each frame is cut to one face already.',
@@ -78,7 +77,7 @@ def watch_command(
     video: str,
     output: Path | None,
     force: bool,
-    which: 'Which',
+    which: faces.Which,
     every: int,
     start: float,
     duration: float | None,
@@ -110,6 +109,9 @@ def watch_command(
     Ctrl-C ends it and writes everything. Ends with status 0 at the end of the video or of --duration, also when a
     camera or a stream is ended by Ctrl-C; 130 when a file is.
     """
+    # NumPy is not imported yet, nor OpenCV. Reading, looking and drawing go on at a time: threads of theirs would be in
+    # the way.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     import cv2
 
     from components.inference.pushed import load_pushed
@@ -120,7 +122,6 @@ def watch_command(
     source = parse_source(video)
     pushed = serving if serving is not None else Path(configuration.load(name, overrides).serving)
     model = load_pushed(pushed.absolute() / faces.JOINT_MODEL, version)
-    # Reading, looking and drawing go on at a time: OpenCV's own threads would only be in their way.
     cv2.setNumThreads(1)
     film = Film(source, start)
     folder = _folder(source, output, force)

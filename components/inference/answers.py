@@ -5,10 +5,11 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from components.faces import Which
 from components.inference.detect import FaceDetector
 from components.inference.inputs import Photograph
 from components.inference.network import ServedVersion
-from components.inference.photo import FaceAnswer, Which, face_from_json, read_photo
+from components.inference.photo import FaceAnswer, face_from_json, read_photo
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Final
 import httpx
 
 from components.errors import StepError
+from components.faces import Which
 from components.inference.answers import PhotoAnswer, answer_from_json
 from components.inference.inputs import PhotoError, Photograph
-from components.inference.photo import Which
 
 TIMEOUT: Final = 60.0
 """Seconds that one answer may take."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from components.errors import StepError
+from components.errors import StepError, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ def find_sources(arguments: Sequence[str], left_out: Path | None = None) -> list
 
 def printable(name: str) -> str:
     """A file's name as text that can be printed, in one line: control characters and bytes of no UTF-8 as escapes."""
-    return ''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in to_unicode(name))
+    return one_line(to_unicode(name))
 
 
 def to_unicode(name: str) -> str:

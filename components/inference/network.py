@@ -44,7 +44,10 @@ class Network:
         except Exception as error:
             # ONNX Runtime's errors have no class in common but this one.
             raise StepError(f'{path} is no network that ONNX Runtime can load: push the model again.') from error
-        (self._input,) = self._session.get_inputs()
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise StepError(f'{path} has {len(inputs)} inputs instead of one: push the model again.')
+        self._input = inputs[0]
         self.task = task
         self.size = _side(self._input.shape, path)
 

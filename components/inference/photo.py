@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -10,10 +10,6 @@ from components import faces
 from components.inference.crops import Square, crop, square, to_photograph
 from components.inference.detect import Detection
 from components.inference.network import ServedVersion
-
-Which = Literal['largest', 'all', 'whole']
-WHICH: Final = ('largest', 'all', 'whole')
-"""The largest face alone, all of them, or no search: the image is a face, already cut as the training images are."""
 
 MAXIMUM_FACES: Final = 64
 """Of one photograph, the largest ones."""
@@ -68,7 +64,7 @@ def face_from_json(values: dict[str, Any]) -> FaceAnswer:
     )
 
 
-def read_photo(photo: np.ndarray, model: ServedVersion, finder: Finder, which: Which) -> list[FaceAnswer]:
+def read_photo(photo: np.ndarray, model: ServedVersion, finder: Finder, which: faces.Which) -> list[FaceAnswer]:
     """What both networks say of the faces in a photograph, largest first; no face is an ordinary answer.
 
     Args:

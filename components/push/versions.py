@@ -55,7 +55,7 @@ def versions(folder: Path) -> list[int]:
     """The whole versions of a model, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal() and entry.is_dir())
+    return sorted(int(entry.name) for entry in folder.iterdir() if _is_version(entry))
 
 
 def served(folder: Path) -> int | None:
@@ -160,6 +160,11 @@ def rollback(folder: Path, version: int | None, created: str) -> tuple[int, int]
         raise StepError(f'{folder} holds no version {wanted}: choose one of {", ".join(map(str, present))}.')
     facts = dataclasses.replace(provenance(folder, wanted), created=created, rollback_of=wanted)
     return wanted, publish(folder / str(wanted), folder, facts, None, len(present) + 1)
+
+
+def _is_version(entry: Path) -> bool:
+    name = entry.name
+    return name.isascii() and name.isdecimal() and name == str(int(name)) and entry.is_dir()
 
 
 def _is_the_same(one: Provenance, other: Provenance) -> bool:

@@ -1,5 +1,7 @@
 """The error that a client can mend, or wait for."""
 
+from components.errors import one_line
+
 
 class RequestError(Exception):
     """A request is not answered.
@@ -15,7 +17,7 @@ class RequestError(Exception):
 
     def __init__(self, status: int, message: str, retry_after: int | None = None):
         shown = message if len(message) <= _LONGEST else f'{message[:_LONGEST]} …'
-        super().__init__(''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown))
+        super().__init__(one_line(shown))
         self.status = status
         self.retry_after = retry_after
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from components import faces
-from components.inference.photo import Which
+from components.faces import Which
 from components.serve.limits import PHOTO_PATH
 from components.serve.service import MODEL_VERSION, Service
 

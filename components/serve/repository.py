@@ -17,6 +17,7 @@ from typing import Final
 from components import faces
 from components.errors import StepError
 from components.inference.network import ServedVersion, load_version, onnx_file
+from components.push.versions import versions
 from components.serve.errors import RequestError
 from components.serve.metrics import Metrics
 
@@ -119,7 +120,7 @@ class Repository:
                 _LOG.exception('The serving folder could not be looked at: looking again.')
 
     def _look_at(self, model: str, known: _Model) -> None:
-        present = _versions(self._folder / model)
+        present = versions(self._folder / model)[::-1]
         known.failures = {version: why for version, why in known.failures.items() if version in present}
         for version in present:
             stamp = _stamp(self._folder / model / str(version), model)
@@ -145,17 +146,6 @@ class Repository:
         self._metrics.loaded(model, version)
         _LOG.info('%s: version %d answers (loaded in %.2f s).', model, version, time.perf_counter() - start)
         return True
-
-
-def _versions(folder: Path) -> list[int]:
-    """The versions in a model's folder, the highest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((int(entry.name) for entry in folder.iterdir() if _is_version(entry)), reverse=True)
-
-
-def _is_version(entry: Path) -> bool:
-    return entry.name.isascii() and entry.name.isdecimal() and entry.name == str(int(entry.name)) and entry.is_dir()
 
 
 def _stamp(folder: Path, model: str) -> Stamp:

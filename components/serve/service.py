@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from components import faces
+from components.faces import Which
 from components.inference.detect import FaceDetector
 from components.inference.images import ImageError, decode
 from components.inference.network import ServedVersion
-from components.inference.photo import FaceAnswer, Which, read_photo
+from components.inference.photo import FaceAnswer, read_photo
 from components.serve import metrics as measured
 from components.serve.errors import RequestError
 from components.serve.limits import Limits

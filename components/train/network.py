@@ -113,7 +113,7 @@ def adjusted(network: keras.Model, shares: Sequence[float], adjustment: float) -
     """
     inputs = keras.Input(network.input_shape[1:])
     offsets = [adjustment * math.log(max(share, SMALLEST_SHARE)) for share in shares]
-    return keras.Model(inputs, ops.subtract(network(inputs), ops.array(offsets, 'float32')), name=network.name)
+    return keras.Model(inputs, network(inputs) - np.array(offsets, np.float32), name=network.name)
 
 
 def at_temperature(network: keras.Model, temperature: float) -> keras.Model:

@@ -16,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 
 from components.errors import StepError
+from components.faces import Which
 from components.inference.detect import Detection
 from components.inference.network import ServedVersion
-from components.inference.photo import FaceAnswer, Finder, Which, read_faces, read_photo
+from components.inference.photo import FaceAnswer, Finder, read_faces, read_photo
 from components.watch.chart import draw_chart
 from components.watch.draw import draw_entries
 from components.watch.follow import LOST_AFTER, Follower

@@ -266,7 +266,8 @@ def ask_alone(python: Path, version: Path, request: Request, seconds: float, out
     """
     image = output / f'{request.name}.image'
     image.write_bytes(request.image)
-    command = [str(python), '-m', 'tests.benchmarks.engines', 'alone', str(version)]
+    # As the server and the commands set it, before NumPy is imported.
+    command = ['env', 'OPENBLAS_NUM_THREADS=1', str(python), '-m', 'tests.benchmarks.engines', 'alone', str(version)]
     command += [request.name, str(image), str(seconds)]
     (line,) = processes.lines(command, output / f'alone-{request.name}.log', cwd=ROOT)
     taken = json.loads(line)

@@ -16,7 +16,17 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    FileChooser,
+    Locator,
+    Page,
+    Playwright,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from components import faces
 from components.inference.network import onnx_file
@@ -602,9 +612,15 @@ def test_everything_is_done_by_keyboard_and_the_focus_is_seen(visit, server, gro
     keyboard.press('Tab')
     expect(site.page.get_by_label('Choose a photo')).to_be_focused()
     assert _outline(site.page) >= 2
-    with site.page.expect_file_chooser() as chooser:
+    choosers: list[FileChooser] = []
+    site.page.on('filechooser', choosers.append)
+    # On a loaded machine Chromium was once seen to open none for the first stroke.
+    for _ in range(10):
         keyboard.press('Space')
-    chooser.value.set_files({'name': 'group.jpg', 'mimeType': 'image/jpeg', 'buffer': group})
+        site.page.wait_for_timeout(1000)
+        if choosers:
+            break
+    choosers[-1].set_files({'name': 'group.jpg', 'mimeType': 'image/jpeg', 'buffer': group})
     expect(site.result).to_have_text(re.compile('^One face: '))
     keyboard.press('Tab')
     expect(site.page.get_by_role('button', name='Start the camera')).to_be_focused()

@@ -5,10 +5,16 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
 
 from components import faces
+from components.inference.images import decode
+from components.inference.network import Network, onnx_file
+from components.ingest.images import to_png
 from components.settings import TrainSettings
 from components.train import expression, keypoints
+from components.train.export import save
 from components.train.fit import finish
 from components.train.network import adjusted, expression_network, keypoint_network
 
@@ -42,3 +48,16 @@ def test_points_and_what_is_not_to_be_adjusted_stay_as_they_are(load, task, netw
     found, _ = finish(task, network, settings, training, training.at(slice(0)))
     assert isinstance(found, keras.Model)
     np.testing.assert_allclose(found(training.pixels[:4]), network(training.pixels[:4]), atol=1e-6)
+
+
+@pytest.mark.parametrize('task', [expression.TASK, keypoints.TASK], ids=['expression', 'keypoints'])
+def test_the_onnx_form_answers_as_the_saved_model_whatever_is_put_around_it(load, transformed, tmp_path, task):
+    training = load(task.name, faces.TRAIN_SPLIT)
+    settings = dataclasses.replace(SETTINGS, image_size=48, average_mirror=True)
+    network, _ = finish(task, task.build(settings), settings, training, training.at(slice(0)))
+    save(task.export(network, tft.TFTransformOutput(str(transformed[task.name].transform_output))), tmp_path)
+    face = transformed[task.name].faces[faces.EVAL_SPLIT][0].image
+    signature = tf.saved_model.load(str(tmp_path)).signatures[faces.SERVING_SIGNATURE]
+    (expected,) = signature(image_bytes=tf.constant([to_png(face)])).values()
+    found = Network(task.name, onnx_file(tmp_path, task.name)).answer([decode(to_png(face))])
+    np.testing.assert_allclose(found, expected, atol=1e-3)
