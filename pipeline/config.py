@@ -145,7 +145,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         name: of a file in `pipeline/configs` without its suffix, or the path of a YAML file. Its key `extends` names
-            another configuration, likewise, whose values hold where it has none of its own.
+            another configuration, likewise, whose values hold where it has none of its own; a relative path there starts
+            at the file's folder.
         overrides: `section.key=value`, the value in YAML.
 
     Raises:
@@ -196,9 +197,11 @@ def _read(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     base = values.pop('extends', None)
     if base is None:
         return values
-    if not isinstance(base, str) or base in (name, *extended_by):
+    if isinstance(base, str) and base.endswith(('.yaml', '.yml')):
+        base = str((path.parent / base).resolve())
+    if not isinstance(base, str) or base in (name, str(path.resolve()), *extended_by):
         raise StepError(f'{path}: extends is {base!r}: name one other configuration, and none that extends this one.')
-    return _laid_over(_read(base, (name, *extended_by)), values)
+    return _laid_over(_read(base, (name, str(path.resolve()), *extended_by)), values)
 
 
 def _laid_over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

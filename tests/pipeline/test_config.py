@@ -220,6 +220,12 @@ def test_a_configuration_extends_another_section_by_section(tmp_path):
     assert (config.ingest, config.evaluate) == (full.ingest, full.evaluate)
 
 
+def test_what_a_file_extends_lies_beside_it_wherever_the_command_is_typed(tmp_path):
+    (tmp_path / 'base.yaml').write_text('seed: 5')
+    (tmp_path / 'mine.yaml').write_text('extends: base.yaml\nname: mine')
+    assert (load(f'{tmp_path}/mine.yaml').seed, load(f'{tmp_path}/mine.yaml').name) == (5, 'mine')
+
+
 @pytest.mark.parametrize('text', ['extends: [full]', 'extends: mine.yaml', 'extends: other.yaml', 'extends: nothing'])
 def test_what_cannot_be_extended_is_told(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
