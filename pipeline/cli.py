@@ -245,11 +245,11 @@ def _conclude(result: 'Result', console: Console) -> None:
     else:
         console.print(f'The run ended: [bold]{entry.state}[/]')
     if entry.message:
-        console.print(entry.message, markup=False)
+        console.print(entry.message, markup=False, soft_wrap=True)
     if entry.kpis:
-        console.print(_figures(entry), markup=False)
+        console.print(_figures(entry), markup=False, soft_wrap=True)
     for verdict in _refusals(result):
-        console.print(verdict, markup=False)
+        console.print(verdict, markup=False, soft_wrap=True)
     fresh = {step.node for step in result.record.steps if step.state == 'complete'}
     for pushed in result.record.pushed:
         arrived = 'pushed to' if f'Pusher-{pushed.model}' in fresh else 'unchanged in'

@@ -144,6 +144,7 @@ def test_broken_data_stop_the_run_with_a_report(workplace, first):
     entry = workplace.last()
     assert entry['state'] == 'stopped'
     assert 'flat' in entry['message']
+    assert f'\n{entry["message"]}\n' in stopped.stdout
     assert 'flat' in Path(entry['report']).read_text(encoding='utf-8')
     assert workplace.versions()['expression'] == ['1']
 
