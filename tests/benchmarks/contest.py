@@ -10,12 +10,13 @@ evaluations stop the clock.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +64,7 @@ class Contestant:
         predict: from nothing to probabilities `[n, 5]` or points `[n, 15, 2]` in pixels, on the eval split.
         truth: int64 `[n]` classes or float32 `[n, 15, 2]` points in pixels, NaN where missing.
         export: writes the SavedModel into a folder.
+        callbacks: of `fit`.
     """
 
     network: keras.Model
@@ -73,6 +75,7 @@ class Contestant:
     predict: Callable[[], np.ndarray]
     truth: np.ndarray
     export: Callable[[Path], None]
+    callbacks: list[keras.callbacks.Callback] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
     import tensorflow_transform as tft
 
     from components.train import batches, expression, keypoints
+    from components.train.average import WeightAverage
     from components.train.export import save
     from components.train.fit import finish, optimizer, precision
     from components.train.network import averaged_over_mirror
@@ -229,9 +233,17 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
     # A temperature changes no figure that is taken here; what is exported has one.
     answering = averaged_over_mirror(network, described.mirror_answer) if settings.average_mirror else network
 
+    average = WeightAverage(settings.average_epochs, epoch_steps) if settings.average_epochs else None
+    averaged = contextlib.nullcontext if average is None else average.applied
+
+    def predict() -> np.ndarray:
+        with averaged():
+            return described.decode(answering.predict(evaluation.pixels, batch_size=256, verbose=0))
+
     def export(folder: Path) -> None:
-        finished, _ = finish(described, network, settings, training, calibration)
-        save(described.export(finished, transform_output), folder)
+        with averaged():
+            finished, _ = finish(described, network, settings, training, calibration)
+            save(described.export(finished, transform_output), folder)
 
     return Contestant(
         network=network,
@@ -239,9 +251,10 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
         epochs=1,
         batch_size=settings.batch_size,
         rows=len(training),
-        predict=lambda: described.decode(answering.predict(evaluation.pixels, batch_size=256, verbose=0)),
+        predict=predict,
         truth=described.to_truth(evaluation.truth),
         export=export,
+        callbacks=[] if average is None else [average],
     )
 
 
@@ -299,7 +312,9 @@ def compete(task: str, rival: str, rows: Rows, seconds: float, evaluations: int,
     load = os.getloadavg()[0]
     contestant = original(task, rows) if rival == ORIGINAL else ours(task, rows, seconds)
     clock = Clock(seconds, lambda: FIGURES[task](contestant.truth, contestant.predict()), evaluations, tell)
-    contestant.network.fit(**contestant.training, epochs=contestant.epochs, callbacks=[clock], verbose=0)
+    contestant.network.fit(
+        **contestant.training, epochs=contestant.epochs, callbacks=[*contestant.callbacks, clock], verbose=0
+    )
     exported = folder / f'{task}-{rival}'
     contestant.export(exported)
     images = clock.steps * contestant.batch_size
