@@ -38,7 +38,12 @@ RUNTIME = [
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 
+MYSQL = [
+    'PyMySQL>=1.1,<2',  # looks at the database of ML Metadata before a run, and tells in words what is wrong with it
+]
+
 DEVELOPMENT = [
+    *MYSQL,
     'pytest>=8,<9',
     'pytest-xdist>=3.6,<4',  # fast tests on both cores
     'pytest-timeout>=2.3,<3',  # a hung run fails instead of eating the hour that CI has
@@ -71,6 +76,6 @@ setup(
         'components': ['report/*.html', 'report/*.css', 'push/*.md', 'serve/page/*'],
     },
     install_requires=RUNTIME,
-    extras_require={'dev': DEVELOPMENT},
+    extras_require={'dev': DEVELOPMENT, 'mysql': MYSQL},
     entry_points={'console_scripts': ['emotion-pipeline = pipeline.cli:main']},
 )

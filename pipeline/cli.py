@@ -1,8 +1,10 @@
 """The command `emotion-pipeline`. Whatever is heavy is imported by the command that needs it."""
 
 import datetime
+import hashlib
 import logging
 import os
+import socket
 import sys
 import webbrowser
 from functools import partial
@@ -179,6 +181,10 @@ _MARKS: Final = {'complete': '[green]✓[/]', 'cached': '[dim]·[/]', 'failed': 
 def _new_run_id(settings: configuration.Config) -> str:
     """The time of day, and a number where two runs begin in the same second."""
     name = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+    if settings.metadata.host:
+        # Other pipelines and machines write into the same database, and may begin in the same second.
+        place = f'{socket.gethostname()}:{settings.store}'
+        name += '-' + hashlib.blake2b(place.encode(), digest_size=3).hexdigest()
     taken = {entry.name for entry in (settings.store / 'history').glob(f'{name}*')}
     return next(
         name + suffix for suffix in ('', *(f'-{count}' for count in range(2, 1000))) if name + suffix not in taken

@@ -16,6 +16,7 @@ import yaml
 
 from components import faces
 from components.errors import StepError
+from components.metadata import MetadataSettings, store_name
 from components.settings import (
     AuditSettings,
     CheckSettings,
@@ -92,6 +93,7 @@ class Config:
         seed: of weights, order and augmentation.
         beam: flags of the Beam runner.
         draw, ingest, validate, audit, train, behaviour, evaluate, check, push: settings of the steps.
+        metadata: a database for ML Metadata, instead of a SQLite file in the store.
         hooks: who is told what a run decided.
         kubeflow: how the pipeline is compiled for Kubeflow Pipelines.
     """
@@ -115,6 +117,7 @@ class Config:
     evaluate: Evaluate = Evaluate()
     check: CheckSettings = CheckSettings()
     push: PushSettings = PushSettings()
+    metadata: MetadataSettings = MetadataSettings()
     hooks: HookSettings = HookSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
 
@@ -124,9 +127,9 @@ class Config:
         return (Path(self.runs) / self.name).absolute()
 
     @property
-    def metadata(self) -> Path:
-        """ML Metadata's SQLite file."""
-        return self.store / 'metadata.sqlite'
+    def metadata_store(self) -> str:
+        """ML Metadata's SQLite file, or the address of its database."""
+        return store_name(self.metadata, self.store)
 
     def serving_folder(self, model: str) -> Path:
         return (Path(self.serving) / model).absolute()

@@ -55,7 +55,7 @@ def create_pipeline(
         channels={f'{task}_{name}': channel for task in TASKS for name, channel in branches[task].channels.items()}
         | results,
         configuration=world.configuration,
-        store=str(config.metadata),
+        store=config.metadata_store,
         overrides=world.overrides,
         outcomes=outcomes,
         started=world.started,

@@ -1,4 +1,4 @@
-"""Runs the graph on this machine, one node after the other, over ML Metadata in SQLite."""
+"""Runs the graph on this machine, one node after the other, over ML Metadata."""
 
 import dataclasses
 import datetime
@@ -22,6 +22,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.errors import StepError
 from components.ingest.rejects import RejectShareError
+from components.metadata import connection_config, exists
 from components.report.assemble import assemble
 from components.report.component import FILE_NAME as REPORT
 from components.report.ledger import Ledger, read_ledger
@@ -29,7 +30,7 @@ from components.report.metrics import kpis
 from components.report.record import RunRecord, Step
 from components.report.render import render
 from components.validate.findings import DataRefusedError
-from pipeline import history
+from pipeline import database, history
 from pipeline.config import TASKS, Config, of, to_yaml
 from pipeline.dag import create_pipeline
 from pipeline.world import survey
@@ -98,35 +99,44 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
     )
     history.write(folder, entry)
     nodes: list[str] = []
+    ended: list[Step] = []
     ending: dict[str, Any] | None = None
+
+    def noted(node: str, state: str, seconds: float) -> None:
+        if state != 'running':
+            ended.append(Step(node, state, seconds))
+        watch(node, state, seconds)
+
     try:
+        database.prepare(config.metadata_store)
         graph = create_pipeline(config, survey(config, overrides, run_id if retrain else ''))
         nodes = [component.id for component in graph.components]
-        unchanged = execute(graph, config.metadata, run_id, watch)
+        unchanged = execute(graph, config.metadata_store, run_id, noted)
     except KeyboardInterrupt:
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
         logging.getLogger(__name__).exception('The run ended early.')
-        unchanged, ending = False, _ending(error, folder)
-    result = _conclude(config, entry, nodes, overrides, unchanged, ending, folder)
+        unchanged, ending = False, _ending(error, folder, config.metadata_store)
+    ledger = _ledger(config, entry, tuple(ended))
+    result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
     result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
     history.write(folder, result.entry)
     return result
 
 
-def execute(graph: Pipeline, store: Path, run_id: str, watch: Watch) -> bool:
+def execute(graph: Pipeline, store: str, run_id: str, watch: Watch) -> bool:
     """Launches every node in the graph's order, as TFX's LocalDagRunner does, and tells of each.
 
     Returns:
         Whether every result came from the cache.
     """
-    graph.metadata_connection_config = metadata.sqlite_metadata_connection_config(str(store))
+    # Without the connection, which may hold a password: nothing here needs it in what is compiled.
     intermediate = compiler.Compiler().compile(graph)
     runtime_parameter_utils.substitute_runtime_parameter(
         intermediate, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
     deployment = runner_utils.extract_local_deployment_config(intermediate)
-    connection = metadata.sqlite_metadata_connection_config(str(store))
+    connection = connection_config(store)
     states = [_launch(node.pipeline_node, intermediate, deployment, connection, watch) for node in intermediate.nodes]
     return all(state == 'cached' for state in states)
 
@@ -161,7 +171,7 @@ def _launch(
     return state
 
 
-def _ending(error: Exception, folder: Path) -> dict[str, Any]:
+def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
     """What the report can say of a run that an error ended."""
     message = str(error)
     if isinstance(error, DataRefusedError):
@@ -175,6 +185,8 @@ def _ending(error: Exception, folder: Path) -> dict[str, Any]:
         }
     if isinstance(error, StepError):
         return {'state': 'failed', 'message': message}
+    if interruption := database.interruption(store, error):
+        return {'state': 'failed', 'message': interruption}
     first_line = next(iter(message.splitlines()), '')
     return {
         'state': 'failed',
@@ -182,9 +194,18 @@ def _ending(error: Exception, folder: Path) -> dict[str, Any]:
     }
 
 
+def _ledger(config: Config, entry: history.Entry, ended: tuple[Step, ...]) -> Ledger:
+    """What ML Metadata knows of the run; where it cannot be asked, no more than what was seen."""
+    store = config.metadata_store
+    if exists(store) and not database.fault(store):
+        return read_ledger(store, entry.run, config.name)
+    return Ledger(datetime.datetime.fromisoformat(entry.started), ended, {})
+
+
 def _conclude(
     config: Config,
     entry: history.Entry,
+    ledger: Ledger,
     nodes: list[str],
     overrides: tuple[str, ...],
     unchanged: bool,
@@ -193,8 +214,6 @@ def _conclude(
 ) -> Result:
     """The run's record, its report where the graph did not come to it, and its entry in the history."""
     started = datetime.datetime.fromisoformat(entry.started)
-    known = config.metadata.exists()
-    ledger = read_ledger(config.metadata, entry.run) if known else Ledger(started, (), {})
     begun = {step.node for step in ledger.steps}
     record = assemble(
         run=entry.run,

@@ -15,6 +15,7 @@ from components.audit.artifacts import Audit
 from components.behaviour.artifacts import Behaviour
 from components.dashboard import Html, framed
 from components.ingest.artifacts import Rejects
+from components.metadata import exists
 from components.properties import Text
 from components.report.assemble import TASKS, assemble
 from components.report.ledger import Ledger, read_ledger
@@ -84,10 +85,12 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         run = str(self._context.pipeline_run_id) if self._context else ''
-        store = Path(exec_properties['store'])
+        store = exec_properties['store']
         configuration = yaml.safe_load(exec_properties['configuration'])
-        known = exec_properties['store'] and store.exists()
-        ledger = read_ledger(store, run) if known else Ledger(_time(exec_properties['started']), (), {})
+        if exists(store):
+            ledger = read_ledger(store, run, configuration['name'])
+        else:
+            ledger = Ledger(_time(exec_properties['started']), (), {})
         record = assemble(
             run=run,
             pipeline=configuration['name'],
@@ -113,7 +116,7 @@ class RunReport(base_component.BaseComponent):
     Args:
         channels: by `<task or model>_<output>`, as `assemble` names them.
         configuration: of the pipeline, as YAML.
-        store: ML Metadata's SQLite file, or an empty text where there is none.
+        store: ML Metadata's SQLite file or the name of its database, or an empty text where there is none.
         overrides: data gates that did not stop the run, separated by blanks.
         outcomes: a folder into which it is written how the run ended, or an empty text.
         started: when the run began, ISO 8601; an empty text where the store knows.

@@ -7,6 +7,7 @@ from pathlib import Path
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+from components.metadata import connection_config
 from components.report.record import Step
 
 _STATES = {
@@ -32,23 +33,24 @@ class Ledger:
     outputs: dict[str, dict[str, Path]]
 
 
-def read_ledger(store: Path, run: str) -> Ledger:
-    """Reads a run from a SQLite store.
+def read_ledger(store: str | Path, run: str, pipeline: str = '') -> Ledger:
+    """Reads a run.
 
     Args:
-        store: the database file.
+        store: the SQLite file, or the name of the database (`components.metadata`).
         run: the run's id.
+        pipeline: whose nodes; all of this run when left out. Pipelines that share a database may have a run of this id
+            each.
     """
-    configuration = metadata_store_pb2.ConnectionConfig()
-    configuration.sqlite.filename_uri = str(store)
-    # TFX writes meanwhile, in this very process or another.
-    configuration.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
-    metadata = MetadataStore(configuration)
+    metadata = MetadataStore(connection_config(str(store)))
     context = metadata.get_context_by_type_and_name('pipeline_run', run)
     if context is None:
         return Ledger(datetime.datetime.now(datetime.UTC), (), {})
-    executions = sorted(metadata.get_executions_by_context(context.id), key=lambda execution: execution.id)
-    nodes = {execution.id: _node(metadata, execution.id) for execution in executions}
+    found = sorted(metadata.get_executions_by_context(context.id), key=lambda execution: execution.id)
+    owners, nodes = {}, {}
+    for execution in found:
+        owners[execution.id], nodes[execution.id] = _node(metadata, execution.id)
+    executions = [execution for execution in found if pipeline in ('', owners[execution.id])]
     return Ledger(
         started=_time(context.create_time_since_epoch),
         steps=tuple(_step(nodes[execution.id], execution) for execution in executions),
@@ -56,10 +58,12 @@ def read_ledger(store: Path, run: str) -> Ledger:
     )
 
 
-def _node(metadata: MetadataStore, execution: int) -> str:
-    """The node's id; its context is called `<pipeline>.<node>`."""
+def _node(metadata: MetadataStore, execution: int) -> tuple[str, str]:
+    """The pipeline's name and the node's id; the node's context is called `<pipeline>.<node>`."""
     contexts = metadata.get_contexts_by_execution(execution)
-    return next(context.name.rpartition('.')[2] for context in contexts if context.type == 'node')
+    name = next(context.name for context in contexts if context.type == 'node')
+    pipeline, _, node = name.rpartition('.')
+    return pipeline, node
 
 
 def _step(node: str, execution: metadata_store_pb2.Execution) -> Step:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import PurePosixPath
 
+from components.metadata import MetadataSettings
 from pipeline.config import TASKS, Config, of
 
 
@@ -18,6 +19,8 @@ def on_volumes(config: Config) -> Config:
         config,
         runs=volumes.state.path,
         serving=volumes.serving.path,
+        # Kubeflow has a metadata service of its own.
+        metadata=MetadataSettings(),
         draw=dataclasses.replace(config.draw, folder=_on(volumes.data.path, config.draw.folder)),
         ingest=dataclasses.replace(
             config.ingest,

@@ -80,7 +80,7 @@ def test_folders_are_absolute_so_that_the_cache_does_not_depend_on_where_one_sta
     config = load('demo')
     assert config.store == tmp_path / 'runs' / 'demo'
     assert config.serving_folder('faces') == tmp_path / 'serving' / 'faces'
-    assert config.metadata.parent == config.store
+    assert Path(config.metadata_store).parent == config.store
 
 
 @pytest.mark.parametrize(
