@@ -94,7 +94,8 @@ def interruption(store: str, error: Exception) -> str:
     is_ours = isinstance(error, StatusError) or (isinstance(error, RuntimeError) and 'mysql' in str(error))
     if database is None or not is_ours:
         return ''
-    cause = fault(store) or f"ML Metadata's database {database.address} did not answer for a while."
+    said = next(iter(str(error).splitlines()), '')
+    cause = fault(store) or f"ML Metadata's database {database.address} answers again, after: {said}."
     return f'The run lost its database. {cause} When it answers, run it again to go on from here.'
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from ml_metadata.errors import StatusError
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -22,7 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.errors import StepError
 from components.ingest.rejects import RejectShareError
-from components.metadata import connection_config, exists
+from components.metadata import connection_config
 from components.report.assemble import assemble
 from components.report.component import FILE_NAME as REPORT
 from components.report.ledger import Ledger, read_ledger
@@ -195,10 +196,13 @@ def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
 
 
 def _ledger(config: Config, entry: history.Entry, ended: tuple[Step, ...]) -> Ledger:
-    """What ML Metadata knows of the run; where it cannot be asked, no more than what was seen."""
+    """What ML Metadata knows of the run; where no node began or it cannot be asked, no more than what was seen."""
     store = config.metadata_store
-    if exists(store) and not database.fault(store):
-        return read_ledger(store, entry.run, config.name)
+    if ended and not database.fault(store):
+        try:
+            return read_ledger(store, entry.run, config.name)
+        except (StatusError, RuntimeError):
+            logging.getLogger(__name__).exception('ML Metadata cannot be read.')
     return Ledger(datetime.datetime.fromisoformat(entry.started), ended, {})
 
 

@@ -61,6 +61,8 @@ class Server:
         with (self.folder / 'server.log').open('ab') as log:
             self._process = subprocess.Popen(
                 [
+                    # Ends with the tests, however they end.
+                    *(['setpriv', '--pdeathsig', 'KILL'] if shutil.which('setpriv') else []),
                     *_command(self.installation, self.folder),
                     *(f'--port={self.port}', f'--bind-address={ADDRESS},{OTHER_ADDRESS}', '--socket=socket'),
                     *([] if '--skip-ssl' in options else tls),

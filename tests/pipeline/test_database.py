@@ -18,7 +18,7 @@ from components.errors import StepError
 from components.metadata import CA, PASSWORD, USER, MetadataSettings, connection_config, store_name
 from components.report.ledger import read_ledger
 from components.validate.packaged_schema import PackagedSchema
-from pipeline import database, local
+from pipeline import database, history, local
 from pipeline.config import Config, load, to_yaml
 from tests import mariadb
 
@@ -308,11 +308,23 @@ def test_a_server_that_goes_away_is_told_and_the_next_run_goes_on(settings, serv
         )
     finally:
         server.start()
-    assert 'did not answer for a while' in database.interruption(where, caught.value)
+    assert 'answers again, after: Failed to establish connection' in database.interruption(where, caught.value)
     local.execute(small('one', tmp_path), where, 'next', silent)
     assert [step.state for step in read_ledger(where, 'next', 'one').steps] == ['cached', 'complete']
     found = MetadataStore(connection_config(where)).get_artifacts()
     assert all(Path(artifact.uri).exists() for artifact in found if artifact.state == metadata_store_pb2.Artifact.LIVE)
+
+
+def test_a_run_that_cannot_begin_is_told_in_the_history_and_leaves_the_database_alone(settings, server, tmp_path):
+    name = settings().database
+    server.execute(f'REVOKE INDEX ON {name}.* FROM trainer')
+    result = local.run(Config(runs=str(tmp_path), metadata=settings()), 'run', (), silent)
+    assert result.entry.state == 'failed'
+    assert 'user trainer lacks the right to INDEX' in result.entry.message
+    (entry,) = history.read(tmp_path / 'faces' / 'history')
+    assert entry == result.entry
+    assert entry.message.split(':')[-1] in Path(entry.report).read_text(encoding='utf-8')
+    assert not server.execute(f'SHOW TABLES FROM {name}')
 
 
 def test_other_errors_are_no_lost_database(settings, tmp_path):
