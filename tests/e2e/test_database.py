@@ -107,6 +107,8 @@ def test_two_pipelines_side_by_side_on_an_empty_database_both_push(places, first
         page = Path(place.last()['report']).read_text(encoding='utf-8')
         assert mariadb.ADDRESS in page and 'Trainer-keypoints' in page
     assert not list(places[0].folder.rglob('metadata.sqlite'))
+    # Whatever the second in which they began.
+    assert len({place.last()['run'].rpartition('-')[2] for place in places}) == 2
 
 
 def test_the_password_is_in_no_file_and_in_no_row(places, first, server):

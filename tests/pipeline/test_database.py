@@ -20,6 +20,7 @@ from components.report.ledger import read_ledger
 from components.validate.packaged_schema import PackagedSchema
 from pipeline import database, history, local
 from pipeline.config import Config, load, to_yaml
+from pipeline.kubeflow.volumes import on_volumes
 from tests import mariadb
 
 SECRET = 'Grüße 17 %s'
@@ -348,6 +349,11 @@ def test_what_the_configuration_must_not_say_is_refused(override, words):
         load('demo', [override])
     assert words in str(caught.value)
     assert 'hunter2' not in str(caught.value)
+
+
+def test_kubeflow_keeps_its_own_metadata():
+    placed = on_volumes(Config(metadata=MetadataSettings('db.example.org')))
+    assert 'mysql' not in placed.metadata_store + to_yaml(placed)
 
 
 @pytest.mark.parametrize('host', ['db.example.org', '10.0.0.7', 'fe80::1'])
