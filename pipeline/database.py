@@ -94,9 +94,10 @@ def interruption(store: str, error: Exception) -> str:
     is_ours = isinstance(error, StatusError) or (isinstance(error, RuntimeError) and 'mysql' in str(error))
     if database is None or not is_ours:
         return ''
+    if cause := fault(store):
+        return f'The run lost its database. {cause} When it answers, run it again to go on from here.'
     said = next(iter(str(error).splitlines()), '')
-    cause = fault(store) or f"ML Metadata's database {database.address} answers again, after: {said}."
-    return f'The run lost its database. {cause} When it answers, run it again to go on from here.'
+    return f'The run lost its database, which answers again: run it again to go on from here. ML Metadata said: {said}'
 
 
 @contextmanager

@@ -309,7 +309,9 @@ def test_a_server_that_goes_away_is_told_and_the_next_run_goes_on(settings, serv
         )
     finally:
         server.start()
-    assert 'answers again, after: Failed to establish connection' in database.interruption(where, caught.value)
+    assert database.interruption(where, caught.value).startswith(
+        'The run lost its database, which answers again: run it again to go on from here.'
+    )
     local.execute(small('one', tmp_path), where, 'next', silent)
     assert [step.state for step in read_ledger(where, 'next', 'one').steps] == ['cached', 'complete']
     found = MetadataStore(connection_config(where)).get_artifacts()
