@@ -64,6 +64,7 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: 
     )
     # TensorFlow's own messages go past Python's logging; 3 leaves its errors that end a step.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '0' if verbose else '3')
+    _try_the_engine(settings, console)
     with console.status('Loading TensorFlow Extended …'):
         from pipeline import local
     # The faces are drawn under the lock too: another run may be reading those of the last time.
@@ -214,6 +215,14 @@ def _show_step(console: Console, status: 'Status', node: str, state: str, second
     else:
         took = 'from the cache' if state == 'cached' else f'{seconds:6.1f} s'
         console.print(f'  {_MARKS[state]} {node:<30} {took}')
+
+
+def _try_the_engine(settings: configuration.Config, console: Console) -> None:
+    if settings.beam.runner != 'direct':
+        from pipeline.beam.check import check
+
+        with console.status(f'Trying Beam on {settings.beam.runner} …'):
+            check(settings)
 
 
 def _draw_built_in_faces(settings: configuration.Config, console: Console) -> None:

@@ -28,6 +28,7 @@ from components.settings import (
     TrainSettings,
     ValidateSettings,
 )
+from pipeline.beam.settings import BeamSettings
 from pipeline.hooks import HookSettings
 from pipeline.kubeflow.settings import KubeflowSettings
 
@@ -91,7 +92,7 @@ class Config:
         runs: folder of the stores (metadata, artifacts, checkpoints, reports).
         serving: folder to which models are pushed.
         seed: of weights, order and augmentation.
-        beam: flags of the Beam runner.
+        beam: the engine of ingest, statistics, Transform and Evaluator.
         draw, ingest, validate, audit, train, behaviour, evaluate, check, push: settings of the steps.
         metadata: a database for ML Metadata, instead of a SQLite file in the store.
         hooks: who is told what a run decided.
@@ -102,12 +103,7 @@ class Config:
     runs: str = 'runs'
     serving: str = 'serving'
     seed: int = 0
-    beam: tuple[str, ...] = (
-        '--direct_running_mode=in_memory',
-        '--direct_num_workers=1',
-        # Else TFX builds a package of itself for every Beam job, for workers that there are none of.
-        '--sdk_container_image=none',
-    )
+    beam: BeamSettings = BeamSettings()
     draw: DrawSettings = DrawSettings()
     ingest: Ingest = Ingest()
     validate: Validate = Validate()

@@ -24,6 +24,7 @@ from components.transform.component import transform
 from components.validate.data_check import DataCheck
 from components.validate.data_gate import DataGate
 from components.validate.packaged_schema import PackagedSchema
+from pipeline.beam.settings import to_flags
 from pipeline.config import TASKS, Config
 from pipeline.world import World, accepted_folder
 
@@ -42,7 +43,7 @@ def create_pipeline(
     """The whole pipeline, for either runner.
 
     Args:
-        config: where its folders are, and the flags of Beam; the steps' settings come with the world.
+        config: where its folders are, and Beam's engine; the steps' settings come with the world.
         world: what `pipeline.world.survey` saw, or what the tasks in `first` will tell of it.
         first: tasks before the branches.
         outcomes: a folder into which it is written how a run ended, or an empty text.
@@ -66,7 +67,7 @@ def create_pipeline(
         pipeline_root=str(config.store / 'artifacts'),
         components=[*first, *steps, *joined, report],
         enable_cache=True,
-        beam_pipeline_args=list(config.beam),
+        beam_pipeline_args=list(to_flags(config.beam)),
     )
 
 

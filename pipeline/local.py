@@ -32,6 +32,8 @@ from components.report.record import RunRecord, Step
 from components.report.render import render
 from components.validate.findings import DataRefusedError
 from pipeline import database, history
+from pipeline.beam.execute import executor_operators
+from pipeline.beam.settings import BeamSettings
 from pipeline.config import TASKS, Config, of, to_yaml
 from pipeline.dag import create_pipeline
 from pipeline.world import survey
@@ -110,9 +112,12 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
 
     try:
         database.prepare(config.metadata_store)
-        graph = create_pipeline(config, survey(config, overrides, run_id if retrain else ''))
+        # Beam's flags are part of TFX's cache key. All engines give the same, so another one is to rerun nothing: the
+        # graph has those of the default, and the steps get the engine's own as they run.
+        as_default = dataclasses.replace(config, beam=BeamSettings())
+        graph = create_pipeline(as_default, survey(config, overrides, run_id if retrain else ''))
         nodes = [component.id for component in graph.components]
-        unchanged = execute(graph, config.metadata_store, run_id, noted)
+        unchanged = execute(graph, config.metadata_store, run_id, noted, config.beam)
     except KeyboardInterrupt:
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
@@ -125,8 +130,15 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
     return result
 
 
-def execute(graph: Pipeline, store: str, run_id: str, watch: Watch) -> bool:
+def execute(graph: Pipeline, store: str, run_id: str, watch: Watch, beam: BeamSettings | None = None) -> bool:
     """Launches every node in the graph's order, as TFX's LocalDagRunner does, and tells of each.
+
+    Args:
+        graph: the pipeline.
+        store: ML Metadata's file or database (`components.metadata`).
+        run_id: see `run`.
+        watch: is told of every node.
+        beam: the engine of the steps that use Beam; by the graph's own flags when left out.
 
     Returns:
         Whether every result came from the cache.
@@ -138,7 +150,11 @@ def execute(graph: Pipeline, store: str, run_id: str, watch: Watch) -> bool:
     )
     deployment = runner_utils.extract_local_deployment_config(intermediate)
     connection = connection_config(store)
-    states = [_launch(node.pipeline_node, intermediate, deployment, connection, watch) for node in intermediate.nodes]
+    operators = executor_operators(beam) if beam else {}
+    states = [
+        _launch(node.pipeline_node, intermediate, deployment, connection, watch, operators)
+        for node in intermediate.nodes
+    ]
     return all(state == 'cached' for state in states)
 
 
@@ -148,6 +164,7 @@ def _launch(
     deployment: pipeline_pb2.IntermediateDeploymentConfig,
     connection: metadata_store_pb2.ConnectionConfig,
     watch: Watch,
+    operators: dict[Any, Any],
 ) -> str:
     name, began = node.node_info.id, time.monotonic()
     watch(name, 'running', 0.0)
@@ -159,6 +176,7 @@ def _launch(
             pipeline_runtime_spec=intermediate.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, name),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+            custom_executor_operators=operators,
         ).launch()
     except BaseException:
         watch(name, 'failed', time.monotonic() - began)

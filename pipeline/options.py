@@ -1,10 +1,14 @@
 """What the commands share: the options that name a configuration, and how an error ends."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from components.errors import StepError
+from pipeline.beam.settings import RUNNERS
+
+_ENGINE: Final = 'pipeline.options.engine'
 
 
 class Group(click.Group):
@@ -30,7 +34,16 @@ def config_options(command):
         'overrides',
         multiple=True,
         metavar='KEY=VALUE',
+        callback=_after_the_engine,
         help='Override a value, e.g. train.expression.epochs=5.',
+    )(command)
+    command = click.option(
+        '--beam',
+        type=click.Choice(RUNNERS),
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_the_engine,
+        help='Engine of ingest, statistics, Transform and Evaluator: short for --set beam.runner=….',
     )(command)
     return click.option(
         '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
@@ -48,3 +61,12 @@ def model_options(command):
         metavar='DIR',
         help="The serving folder, instead of the configuration's.",
     )(command)
+
+
+def _remember_the_engine(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.meta[_ENGINE] = value
+
+
+def _after_the_engine(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    engine = context.meta.get(_ENGINE)
+    return (f'beam.runner={engine}', *values) if engine else values

@@ -74,7 +74,8 @@ def _build(
     examples: artifact.Artifact,
     folder: str,
 ) -> None:
-    paths = sources.limit_images(files, ingest.limit)
+    # The workers may stand in another folder.
+    paths = [sources.absolute(path) for path in sources.limit_images(files, ingest.limit)]
     repeats = transforms.find_repeats(_deal_out(pipeline, 'Compare', paths), task, ingest, corrected)
     outputs = transforms.make_examples(_deal_out(pipeline, 'Write', paths), repeats, task, ingest, corrected)
     for split in faces.SPLITS:

@@ -145,7 +145,8 @@ def check(
     summary: Summary, tallies: Iterable[Tally], pictures: list[RejectedPicture], maximum_reject_share: float
 ) -> None:
     """Raises StepError when a file could not be read, too many rows were rejected or none was kept."""
-    tallies = sorted(tallies, key=lambda tally: -tally.count)
+    # Beam hands the counts over in any order.
+    tallies = sorted(tallies, key=lambda tally: (-tally.count, tally.reason))
     for tally in tallies:
         if tally.kind == FAULT:
             raise StepError(tally.reason)

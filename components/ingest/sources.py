@@ -85,6 +85,11 @@ def _find_corrections(patterns: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(files))
 
 
+def absolute(path: str) -> str:
+    """The path from the root; a URI stays what it is."""
+    return path if '://' in path else str(Path(path).absolute())
+
+
 def limit_images(files: Iterable[str], limit: int) -> list[str]:
     """All tables, and the first `limit` images of each class folder; 0 keeps all."""
     seen: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from tfx.orchestration.pipeline import Pipeline
 
 from components.errors import StepError
+from pipeline.beam.check import refuse_on_kubeflow
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
 from pipeline.kubeflow import mend, parameters
@@ -47,6 +48,7 @@ def compile_pipeline(config: Config) -> str:
     """
     if not _NAME.fullmatch(config.name):
         raise StepError(f'name is {config.name!r}: on Kubeflow it has lower-case letters, digits and - alone.')
+    refuse_on_kubeflow(config.beam)
     placed = on_volumes(config)
     survey = Survey(placed).with_id(SURVEY)
     outcomes, last = '', None

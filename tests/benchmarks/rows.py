@@ -19,6 +19,7 @@ from typing import Final
 from components import faces
 from components.errors import StepError
 from components.settings import to_json
+from pipeline.beam.settings import to_flags
 from pipeline.config import Config, Ingest, load, of
 from tests.benchmarks import processes
 
@@ -124,7 +125,7 @@ def _make(config: Config, source: str, key: str, folder: Path) -> Rows:
             pipeline_root=str(folder / 'artifacts'),
             metadata_connection_config=sqlite_metadata_connection_config(str(folder / 'metadata.sqlite')),
             components=steps,
-            beam_pipeline_args=list(config.beam),
+            beam_pipeline_args=list(to_flags(config.beam)),
         )
     )
     return Rows(

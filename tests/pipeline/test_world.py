@@ -11,6 +11,7 @@ from components.errors import StepError
 from components.push import versions
 from components.settings import AugmentSettings, CheckSettings, Gate, PushSettings
 from data.publish import write_expressions, write_keypoints
+from pipeline.beam.settings import BeamSettings
 from pipeline.config import Config, Ingest, load
 from pipeline.world import Surroundings, accepted_folder, survey
 
@@ -95,7 +96,7 @@ def test_settings_change_what_is_made_of_them_and_nothing_else(config, section, 
 
 def test_settings_of_the_last_steps_make_no_other_model(config):
     before = survey(config).tasks
-    later = dataclasses.replace(config, check=CheckSettings(questions=1), push=PushSettings(1), beam=())
+    later = dataclasses.replace(config, check=CheckSettings(questions=1), push=PushSettings(1), beam=BeamSettings('portable'))
     assert survey(later).tasks == before
 
 
