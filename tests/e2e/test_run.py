@@ -13,6 +13,8 @@ from sklearn import metrics
 from components import faces
 from components.report.ledger import read_ledger
 from data.draw import draw_face
+from tests.e2e import engines
+from tests.e2e.same import assert_same_artifacts, assert_same_figures
 
 pytestmark = pytest.mark.e2e
 
@@ -106,6 +108,46 @@ def test_second_run_does_no_work_and_says_so(workplace, first):
     assert {step.state for step in ledger.steps} == {'cached'}
     assert workplace.versions() == {'expression': ['1'], 'faces': ['1'], 'keypoints': ['1']}
     assert workplace.last()['report'] == report
+
+
+@pytest.fixture(scope='module')
+def portable(workplace, first):
+    """Two runs on Beam's own job service: a worker of the first is killed in the midst of the second ingest."""
+    place = workplace.beside('portable')
+    with engines.job_service(place.folder / 'services') as service:
+        killed = engines.run_and_kill_a_worker(place, service, '✓ FaceExampleGen-expression')
+        return place, killed, place.run(*service.options)
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_one_line(portable):
+    _, (status, printed), _ = portable
+    assert status == 1, printed
+    assert 'FaceExampleGen-keypoints: a worker of the Beam job died' in ' '.join(printed.split())
+    assert 'Traceback' not in printed
+
+
+def test_the_run_after_a_killed_worker_goes_on_from_there(portable):
+    place, _, resumed = portable
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    ledger = read_ledger(place.store / 'metadata.sqlite', place.last()['run'])
+    states = {step.node: step.state for step in ledger.steps}
+    assert states.pop('FaceExampleGen-expression') == 'cached'
+    assert states['FaceExampleGen-keypoints'] == 'complete'
+    assert place.versions() == {'expression': ['1'], 'faces': ['1'], 'keypoints': ['1']}
+
+
+def test_beams_job_service_gives_what_the_direct_runner_gives(workplace, portable):
+    place, *_ = portable
+    assert_same_artifacts(workplace, place)
+    assert_same_figures(workplace, place)
+
+
+def test_another_engine_reruns_no_step_but_the_report(portable):
+    place, *_ = portable
+    direct = place.run('--beam', 'direct')
+    assert direct.returncode == 0, direct.stdout
+    ledger = read_ledger(place.store / 'metadata.sqlite', place.last()['run'])
+    assert {step.node for step in ledger.steps if step.state != 'cached'} == {'RunReport'}
 
 
 def test_a_model_that_is_too_weak_is_refused(workplace, first):

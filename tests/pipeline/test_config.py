@@ -68,7 +68,11 @@ def test_what_a_file_leaves_out_has_its_default(written):
 
 @pytest.mark.parametrize('name', ['demo', 'full', 'original', 'best'])
 def test_what_is_printed_is_the_configuration(name, written):
-    overrides = ('train.expression.learning_rate=1e-7', 'ingest.expression.mapping={angry: anger}', 'beam.flags=[--a=b]')
+    overrides = (
+        'train.expression.learning_rate=1e-7',
+        'ingest.expression.mapping={angry: anger}',
+        'beam.flags=[--a=b]',
+    )
     config = load(name, overrides)
     printed = to_yaml(config)
     assert load(written(printed)) == config

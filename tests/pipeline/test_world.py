@@ -96,7 +96,9 @@ def test_settings_change_what_is_made_of_them_and_nothing_else(config, section, 
 
 def test_settings_of_the_last_steps_make_no_other_model(config):
     before = survey(config).tasks
-    later = dataclasses.replace(config, check=CheckSettings(questions=1), push=PushSettings(1), beam=BeamSettings('portable'))
+    later = dataclasses.replace(
+        config, check=CheckSettings(questions=1), push=PushSettings(1), beam=BeamSettings('portable')
+    )
     assert survey(later).tasks == before
 
 

@@ -1,0 +1,156 @@
+"""Beam's own job service and its worker pool, each in a process of its own, and a worker of it that is killed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.conftest import Workplace
+
+PATIENCE = 120
+"""Seconds in which something that is on its way must have come."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A job service and a worker pool that are running.
+
+    Attributes:
+        endpoint, workers: `host:port` of the two.
+        pool: the pool's process, whose children are the workers.
+    """
+
+    endpoint: str
+    workers: str
+    pool: psutil.Process
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Where they are; the wait for a lost worker is bounded."""
+        return f'beam.job_endpoint={self.endpoint}', f'beam.workers.address={self.workers}', 'beam.timeout=600'
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `emotion-pipeline run`."""
+        return ('--beam', 'portable', *(word for setting in self.settings for word in ('--set', setting)))
+
+
+@contextlib.contextmanager
+def job_service(folder: Path, **environment: str) -> Iterator[Service]:
+    """Starts both in a folder of their own, so that no relative path leads anywhere.
+
+    Args:
+        folder: for the logs.
+        environment: of the workers, beside this process's.
+    """
+    with contextlib.ExitStack() as stack:
+        ports = [free_port(), free_port()]
+        modules = ('runners.portability.local_job_service_main', 'runners.worker.worker_pool_main')
+        processes = [
+            stack.enter_context(running(folder, f'apache_beam.{module}', f'--{option}={port}', environment))
+            for module, option, port in zip(modules, ('port', 'service_port'), ports, strict=True)
+        ]
+        for process, port in zip(processes, ports, strict=True):
+            until(lambda port=port: answers(port), process)
+        yield Service(f'127.0.0.1:{ports[0]}', f'127.0.0.1:{ports[1]}', psutil.Process(processes[1].pid))
+
+
+@contextlib.contextmanager
+def running(folder: Path, module: str, option: str, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """A module of Python in a process group of its own, which is ended with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The pool starts `python`: it has to be this environment's.
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    with (folder / f'{module.rpartition(".")[2]}.log').open('wb') as log:
+        process = subprocess.Popen(
+            [sys.executable, '-W', 'ignore', '-m', module, option],
+            cwd=folder,
+            env={**os.environ, 'PATH': path, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_and_kill_a_worker(place: Workplace, service: Service, node: str) -> tuple[int, str]:
+    """A run whose worker is killed while it works for the step after a node.
+
+    Returns:
+        The run's exit status, and what it printed.
+    """
+    command = [str(Path(sys.executable).with_name('emotion-pipeline')), 'run', '--config', str(place.config)]
+    process = subprocess.Popen(
+        [*command, *service.options],
+        cwd=place.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        printed = ''
+        while node not in printed:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
+        # The workers of the jobs before have ended, or are about to.
+        before = {worker.pid for worker in service.pool.children()}
+        victims: list[psutil.Process] = []
+        until(lambda: victims.extend(busy(service.pool, before)) or victims, process)
+        victims[0].kill()
+        rest, _ = process.communicate(timeout=300)
+        return process.returncode, printed + rest
+    finally:
+        end(process)
+
+
+def busy(pool: psutil.Process, before: set[int]) -> list[psutil.Process]:
+    """New workers that have begun with data: they hold more connections than the one that gives them orders."""
+    found = []
+    for worker in pool.children():
+        with contextlib.suppress(psutil.Error):
+            established = [link for link in worker.net_connections() if link.status == psutil.CONN_ESTABLISHED]
+            if worker.pid not in before and len(established) > 2:
+                found.append(worker)
+    return found
+
+
+def until(holds, process: subprocess.Popen) -> None:
+    """Waits for something that the process brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert process.poll() is None, f'{process.args} ended with status {process.returncode}'
+        assert time.monotonic() < deadline, f'{process.args}: waited {PATIENCE} s'
+        time.sleep(0.02)
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(('127.0.0.1', port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
