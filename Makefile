@@ -7,6 +7,8 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 CONTAINERS := $(CURDIR)/.kubeflow-test
+FLINK ?= 1.19.3
+FLINK_JOB_SERVER_JAR ?= $(CURDIR)/.flink-test/job-server.jar
 CONFIG ?= demo
 COMPILE = $(UV) pip compile --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet
 ARGS ?=
@@ -39,6 +41,11 @@ test-kubeflow: .venv/ready ## Run the compiled pipeline in containers (Debian: a
 		--set kubeflow.serving.path=$(CONTAINERS)/pipeline-root/serving \
 		--set kubeflow.state.path=$(CONTAINERS)/pipeline-root/state
 	@kubeflow/test/run $(CONTAINERS)/pipeline.yaml
+
+.PHONY: test-flink
+test-flink: .venv/ready .flink-test/ready ## Run the pipeline on a Flink cluster (takes Java, Maven and 600 MB in .flink-test).
+	@FLINK_HOME=$(CURDIR)/.flink-test/lib/python3.11/site-packages/pyflink \
+		FLINK_JOB_SERVER_JAR=$(FLINK_JOB_SERVER_JAR) $(BIN)/pytest tests/flink
 
 .PHONY: bench
 bench: .venv/ready ## Train the original's networks and ours for the same minutes: ten in all.
@@ -81,7 +88,7 @@ lock: $(UV) ## Resolve the dependencies of setup.py anew, and those of the image
 
 .PHONY: clean
 clean: ## Remove the environments; runs and served models stay.
-	@rm -rf .venv .venv-serve .uv
+	@rm -rf .venv .venv-serve .uv .flink-test
 
 .venv/ready: requirements/development.lock setup.py | $(UV)
 	@$(UV) venv --quiet --allow-existing --python 3.11 .venv
@@ -95,6 +102,12 @@ clean: ## Remove the environments; runs and served models stay.
 	@echo 'Installing the locked environment of the server into .venv-serve (about half a gigabyte).'
 	@VIRTUAL_ENV=.venv-serve $(UV) pip sync --quiet --require-hashes requirements/serve.lock
 	@VIRTUAL_ENV=.venv-serve $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.flink-test/ready: tests/flink/pom.xml | $(UV)
+	@$(UV) venv --quiet --allow-existing --python 3.11 .flink-test
+	@VIRTUAL_ENV=.flink-test $(UV) pip install --quiet --no-deps apache-flink==$(FLINK) apache-flink-libraries==$(FLINK)
+	@[ -f $(FLINK_JOB_SERVER_JAR) ] || tests/flink/job_server $(FLINK_JOB_SERVER_JAR)
 	@touch $@
 
 .uv/bin/uv:

@@ -1,6 +1,8 @@
 """Runs the steps that use Beam on the configured engine, and says in one line what became of a job that failed."""
 
+import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -19,6 +21,7 @@ _FAILED: Final = re.compile(r'Pipeline \S+ failed in state \w+: (.*)', re.DOTALL
 _LOST: Final = ('Channel closed prematurely', 'Socket closed', 'Connection reset', 'SDK harness')
 """What job services say when a worker process is gone."""
 
+_READER: Final = 'wait_until_finish_read'
 _EXCEPTION: Final = re.compile(r'[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b')
 _LONGEST: Final = 300
 
@@ -52,15 +55,35 @@ def failures_in_one_line(what: str, settings: BeamSettings) -> Iterator[None]:
         what: whose job it is, for the message.
         settings: the engine.
     """
-    try:
+    if settings.runner == 'direct':
         yield
+        return
+    try:
+        with _threads_to_the_log():
+            yield
     except grpc.RpcError as error:
         raise StepError(f'{what}: {_connection(error, settings)}') from error
     except RuntimeError as error:
         failed = _FAILED.match(str(error))
-        if failed is None or settings.runner == 'direct':
+        if failed is None:
             raise
         raise StepError(f'{what}: {_failure(failed.group(1), settings)}') from error
+
+
+@contextmanager
+def _threads_to_the_log() -> Iterator[None]:
+    """Beam reads a job's messages in a thread, whose end with the connection would be a stack trace on the terminal."""
+    before = threading.excepthook
+    threading.excepthook = lambda raised: logging.getLogger(__name__).info(
+        'A thread of Beam ended: %s', raised.exc_value
+    )
+    try:
+        yield
+    finally:
+        for thread in threading.enumerate():
+            if thread.name == _READER:
+                thread.join(10)
+        threading.excepthook = before
 
 
 def _connection(error: grpc.RpcError, settings: BeamSettings) -> str:

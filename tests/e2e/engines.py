@@ -25,11 +25,13 @@ class Service:
 
     Attributes:
         endpoint, workers: `host:port` of the two.
+        process: of the job service.
         pool: the pool's process, whose children are the workers.
     """
 
     endpoint: str
     workers: str
+    process: subprocess.Popen
     pool: psutil.Process
 
     @property
@@ -51,16 +53,24 @@ def job_service(folder: Path, **environment: str) -> Iterator[Service]:
         folder: for the logs.
         environment: of the workers, beside this process's.
     """
-    with contextlib.ExitStack() as stack:
-        ports = [free_port(), free_port()]
-        modules = ('runners.portability.local_job_service_main', 'runners.worker.worker_pool_main')
-        processes = [
-            stack.enter_context(running(folder, f'apache_beam.{module}', f'--{option}={port}', environment))
-            for module, option, port in zip(modules, ('port', 'service_port'), ports, strict=True)
-        ]
-        for process, port in zip(processes, ports, strict=True):
-            until(lambda port=port: answers(port), process)
-        yield Service(f'127.0.0.1:{ports[0]}', f'127.0.0.1:{ports[1]}', psutil.Process(processes[1].pid))
+    port = free_port()
+    module = 'apache_beam.runners.portability.local_job_service_main'
+    with (
+        running(folder, module, f'--port={port}', {}) as process,
+        worker_pool(folder, **environment) as (workers, pool),
+    ):
+        until(lambda: answers(port), process)
+        yield Service(f'127.0.0.1:{port}', workers, process, pool)
+
+
+@contextlib.contextmanager
+def worker_pool(folder: Path, **environment: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Starts a worker pool alone; gives its address and its process."""
+    port = free_port()
+    module = 'apache_beam.runners.worker.worker_pool_main'
+    with running(folder, module, f'--service_port={port}', environment) as process:
+        until(lambda: answers(port), process)
+        yield f'127.0.0.1:{port}', psutil.Process(process.pid)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import json_format
+from sklearn import metrics
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from components import faces
@@ -38,6 +39,15 @@ def assert_same_figures(first: Workplace, second: Workplace) -> None:
         figures = [evaluated(place)[task] for place in (first, second)]
         assert figures[0].keys() == figures[1].keys()
         assert figures[1] == pytest.approx(figures[0], abs=0.02)
+
+
+def assert_figures_of_the_predictions(place: Workplace) -> None:
+    """TFMA's figures are those that scikit-learn and numpy give of the rows' predictions, whatever their order."""
+    expression, keypoints = predictions(place, faces.EXPRESSION_MODEL), predictions(place, faces.KEYPOINT_MODEL)
+    accuracy = metrics.accuracy_score(expression['truth'], expression['prediction'].argmax(axis=1))
+    assert evaluated(place)[faces.EXPRESSION_MODEL]['accuracy'] == pytest.approx(accuracy, abs=1e-6)
+    error = np.sqrt(np.nanmean((keypoints['truth'] - keypoints['prediction']) ** 2))
+    assert evaluated(place)[faces.KEYPOINT_MODEL]['rmse'] == pytest.approx(error, rel=1e-4)
 
 
 def evaluated(place: Workplace) -> dict[str, dict[str, float]]:

@@ -8,13 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from sklearn import metrics
 
 from components import faces
 from components.report.ledger import read_ledger
 from data.draw import draw_face
 from tests.e2e import engines
-from tests.e2e.same import assert_same_artifacts, assert_same_figures
+from tests.e2e.same import assert_figures_of_the_predictions, assert_same_artifacts, assert_same_figures
 
 pytestmark = pytest.mark.e2e
 
@@ -53,13 +52,7 @@ def test_metadata_store_holds_every_node_as_complete(workplace, first):
 
 
 def test_kpis_are_those_of_the_predictions(workplace, first):
-    entry = workplace.last()
-    with np.load(workplace.artifact('Trainer-expression', 'model_run') / 'predictions.npz') as archive:
-        truth, prediction = archive['truth'], archive['prediction'].argmax(axis=1)
-    assert entry['kpis']['expression']['accuracy'] == pytest.approx(metrics.accuracy_score(truth, prediction), abs=1e-6)
-    with np.load(workplace.artifact('Trainer-keypoints', 'model_run') / 'predictions.npz') as archive:
-        error = np.sqrt(np.nanmean((archive['truth'] - archive['prediction']) ** 2))
-    assert entry['kpis']['keypoints']['rmse'] == pytest.approx(error, rel=1e-4)
+    assert_figures_of_the_predictions(workplace)
 
 
 def test_joint_model_answers_in_other_processes_and_from_the_servers_environment(workplace, first, tmp_path):
