@@ -73,10 +73,11 @@ def failures_in_one_line(what: str, settings: BeamSettings) -> Iterator[None]:
 @contextmanager
 def _threads_to_the_log() -> Iterator[None]:
     """Beam reads a job's messages in a thread, whose end with the connection would be a stack trace on the terminal."""
-    before = threading.excepthook
-    threading.excepthook = lambda raised: logging.getLogger(__name__).info(
-        'A thread of Beam ended: %s', raised.exc_value
-    )
+
+    def log(raised: threading.ExceptHookArgs) -> None:
+        logging.getLogger(__name__).info('A thread of Beam ended: %s', raised.exc_value)
+
+    before, threading.excepthook = threading.excepthook, log
     try:
         yield
     finally:
