@@ -36,7 +36,10 @@ def cluster(tmp_path_factory) -> Iterator[str]:
         'jobmanager.rpc.address': 'localhost',
         'jobmanager.rpc.port': rpc,
         'jobmanager.memory.process.size': '1g',
-        'taskmanager.memory.process.size': '2g',
+        'taskmanager.memory.process.size': '3g',
+        # A step's many stages have buffers between them, 512 each if left to Flink.
+        'taskmanager.memory.network.min': '512m',
+        'taskmanager.network.sort-shuffle.min-buffers': 64,
         'taskmanager.numberOfTaskSlots': 2,
         'io.tmp.dirs': folder,
     }
@@ -72,7 +75,7 @@ def started(folder: Path, name: str, command: list[str]) -> Iterator[subprocess.
 
 def slots(port: int) -> int:
     try:
-        return httpx.get(f'http://localhost:{port}/overview').json()['slots-total']
+        return httpx.get(f'http://localhost:{port}/overview').raise_for_status().json()['slots-total']
     except httpx.HTTPError:
         return 0
 

@@ -251,6 +251,11 @@ def test_a_name_that_kubernetes_does_not_take_is_refused():
         compile_pipeline(load('full', ['name=My_faces']))
 
 
+def test_an_engine_whose_workers_would_not_see_a_tasks_files_is_refused():
+    with pytest.raises(StepError, match='beam.runner is portable: on Kubeflow the launcher copies artifacts'):
+        compile_pipeline(load('full', ['beam.runner=portable']))
+
+
 @component
 def Make(  # noqa: N802 - TFX's components are called like classes
     model: OutputArtifact[standard_artifacts.Model], rate: Parameter[float] = 0.1
