@@ -194,7 +194,7 @@ def _is_installed(name: str) -> bool:
 def _is_local(settings: BeamSettings) -> bool:
     master = settings.flink.master if settings.runner == 'flink' else settings.spark.master
     address = endpoint(settings) or re.sub(r'^\w+://', '', master)
-    return address.startswith(('[local', '[auto')) or address.rpartition(':')[0] in _LOCAL
+    return address.startswith(('[local', '[auto', 'local')) or address.rpartition(':')[0] in _LOCAL
 
 
 def _answers(address: str) -> bool:
