@@ -28,7 +28,7 @@ MISSING_TOGETHER: Final = tuple(
 """The points that most rows of Kaggle's file lack: all but four."""
 
 _TEST_EVERY: Final = 5  # every fifth face is for the test
-_COMPRESSION: Final = 6
+_COMPRESSION: Final = 4  # of digits, five times as fast as 6 and an eighth larger
 _EXPRESSION_PEOPLE: Final = 0
 _KEYPOINT_PEOPLE: Final = 1
 

@@ -34,6 +34,24 @@ def to_example(face: Face) -> bytes:
         features[faces.POINTS].float_list.value.extend(face.points)
         features[faces.POINTS_PRESENT].int64_list.value.extend(~np.isnan(face.points[::2]))
     else:
-        features[faces.EXPRESSION].bytes_list.value.append(faces.EXPRESSIONS[face.label].encode())
-        features[faces.LABEL].int64_list.value.append(face.label)
+        _set_label(example, face.label)
     return example.SerializeToString(deterministic=True)
+
+
+def relabelled(serialized: bytes, label: int) -> bytes:
+    """The serialized Example of the same face with another expression."""
+    example = tf.train.Example.FromString(serialized)
+    _set_label(example, label)
+    return example.SerializeToString(deterministic=True)
+
+
+def image_of(serialized: bytes) -> np.ndarray:
+    """The image of an Example that `to_example` made, uint8 [height, width]."""
+    (encoded,) = tf.train.Example.FromString(serialized).features.feature[faces.IMAGE].bytes_list.value
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def _set_label(example: tf.train.Example, label: int) -> None:
+    features = example.features.feature
+    features[faces.EXPRESSION].bytes_list.value[:] = [faces.EXPRESSIONS[label].encode()]
+    features[faces.LABEL].int64_list.value[:] = [label]

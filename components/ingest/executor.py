@@ -14,6 +14,7 @@ from tfx.types import artifact, artifact_utils
 from components import faces, settings
 from components.ingest import corrections, parse, protocol, rejects, sources, transforms
 from components.ingest.corrections import Corrections
+from components.ingest.records import ExampleSink
 from components.ingest.rejects import RejectedPicture, Summary, Tally
 from components.ingest.sources import Sources
 from components.ingest.transforms import PICTURES, REJECTS, TALLIES
@@ -25,6 +26,8 @@ TASK_KEY = 'task'
 SETTINGS_KEY = 'settings'
 CODE_KEY = 'code'
 DATA_KEY = 'data'
+
+_SPILL = 'spill'
 
 
 class Executor(BaseBeamExecutor):
@@ -52,8 +55,12 @@ class Executor(BaseBeamExecutor):
         parse.check(found.files, task, ingest)
         corrected = corrections.read(found.corrections)
         examples.split_names = artifact_utils.encode_split_names(list(faces.SPLITS))
-        with self._make_beam_pipeline() as pipeline:
-            _build(pipeline, found.files, task, ingest, corrected, examples, folder)
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                _build(pipeline, found.files, task, ingest, corrected, examples, folder)
+        finally:
+            if fileio.exists(f'{folder}/{_SPILL}'):
+                fileio.rmtree(f'{folder}/{_SPILL}')
 
         tallies = _take_tallies(folder)
         summary = rejects.summarize(
@@ -76,11 +83,14 @@ def _build(
 ) -> None:
     # The workers may stand in another folder.
     paths = [sources.absolute(path) for path in sources.limit_images(files, ingest.limit)]
-    repeats = transforms.find_repeats(_deal_out(pipeline, 'Compare', paths), task, ingest, corrected)
-    outputs = transforms.make_examples(_deal_out(pipeline, 'Write', paths), repeats, task, ingest, corrected)
+    # Dealt out, so that each file can be read by another worker.
+    files = pipeline | 'Files' >> beam.Create(transforms.portions(paths)) | 'DealOutFiles' >> beam.Reshuffle()
+    spilled = f'{folder}/{_SPILL}'
+    fileio.makedirs(spilled)
+    outputs = transforms.make_examples(transforms.read_rows(files, task, ingest, corrected, spilled), corrected)
     for split in faces.SPLITS:
         prefix = f'{artifact_utils.get_split_uri([examples], split)}/data_tfrecord'
-        outputs[split] | f'Write-{split}' >> beam.io.WriteToTFRecord(prefix, file_name_suffix='.gz')
+        outputs[split] | f'Write-{split}' >> beam.io.Write(ExampleSink(prefix))
     for name, single in ((REJECTS, False), (TALLIES, False), (PICTURES, True)):
         outputs[name] | f'Write-{name}' >> beam.io.WriteToText(
             f'{folder}/{name}',
@@ -88,11 +98,6 @@ def _build(
             num_shards=1 if single else 0,
             shard_name_template='' if single else None,
         )
-
-
-def _deal_out(pipeline: beam.Pipeline, label: str, paths: list[str]) -> beam.PCollection:
-    """The paths, so that each file can be read by another worker."""
-    return pipeline | f'{label}-Files' >> beam.Create(paths) | f'{label}-DealOut' >> beam.Reshuffle()
 
 
 def _take_tallies(folder: str) -> list[Tally]:
