@@ -4,7 +4,6 @@ TFMA's built-in precision and recall are wrong for a class that is never predict
 The two metrics here add up small sums over the examples of a slice and give all figures of their task at the end.
 """
 
-import collections
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -21,9 +20,7 @@ from components.evaluate.figures import (
     Arrays,
     class_figures,
     expression_figures,
-    expression_terms,
     keypoint_figures,
-    keypoint_terms,
     point_figures,
     score_buckets,
 )
@@ -33,6 +30,10 @@ BASELINE: Final = 'baseline'
 EXAMPLE_COUNT: Final = 'example_count'
 OVERALL: Final = 'overall'
 """The name of the slice that holds every example."""
+
+_BLOCK_ROWS: Final = 256
+_FEWEST_NEW: Final = 4096
+_BUCKETS: Final = 1 << 20  # more than `score_buckets` has, half of them for negative log odds
 
 _MORE: Final = tfma.MetricDirection.HIGHER_IS_BETTER
 _LESS: Final = tfma.MetricDirection.LOWER_IS_BETTER
@@ -85,6 +86,10 @@ class _FigureCombiner(beam.CombineFn):
             total.merge(accumulator)
         return total
 
+    def compact(self, accumulator: Any) -> Any:
+        accumulator.settle()
+        return accumulator
+
     def extract_output(self, accumulator: Any) -> dict[tfma.metrics.MetricKey, Any]:
         return {_key(name, self._model_name): value for name, value in accumulator.figures().items()}
 
@@ -94,83 +99,146 @@ def _key(name: str, model_name: str) -> tfma.metrics.MetricKey:
     return tfma.metrics.MetricKey(name=name, model_name=model_name, example_weighted=None)
 
 
-class ExpressionSums:
-    """The sums of the rows' terms, and the histograms of scores behind the AUCs."""
+class _Sums:
+    """The sums of the rows' terms; rows wait until there are enough of them for numpy to be worth its while."""
 
-    def __init__(self) -> None:
-        self._sums = _no_sums(faces.EXPRESSION_MODEL, (), (len(faces.EXPRESSIONS),))
-        # Count of (class, is the truth, bucket of its score). Sparse, as there may be a slice for each source file.
-        self._scores: collections.Counter[tuple[int, bool, int]] = collections.Counter()
+    def __init__(self, task: str, truth: tuple[int, ...], answer: tuple[int, ...]) -> None:
+        self._task, self._truth, self._answer = task, truth, answer
+        self._sums = _no_sums(task, truth, answer)
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, label: np.ndarray, prediction: np.ndarray) -> None:
         """Adds one example.
 
         Args:
-            label: the class's index, one integer.
-            prediction: [5] probabilities.
+            label: the class's index, one integer, or 30 coordinates in pixels, NaN where missing.
+            prediction: [5] probabilities, or [15, 2] (or flat) coordinates in the same pixels.
         """
-        truth, probabilities = label.reshape(1), prediction.reshape(1, len(faces.EXPRESSIONS))
-        _add(self._sums, {name: terms[0] for name, terms in expression_terms(truth, probabilities).items()})
-        buckets = score_buckets(probabilities)[0].tolist()
-        self._scores.update((index, index == truth.item(), bucket) for index, bucket in enumerate(buckets))
+        self._waiting.append((label.reshape(self._truth), prediction.reshape(self._answer)))
+        if len(self._waiting) >= _BLOCK_ROWS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Adds the rows that wait."""
+        if self._waiting:
+            truths, answers = (np.stack(column) for column in zip(*self._waiting, strict=True))
+            self._waiting = []
+            self._add_rows(truths, answers)
+
+    def merge(self, other: Any) -> None:
+        """Adds the sums of other examples."""
+        self.settle()
+        other.settle()
+        _add(self._sums, other._sums)
+
+    def _add_rows(self, truths: np.ndarray, answers: np.ndarray) -> None:
+        terms = TERMS[self._task](truths, answers)
+        _add(self._sums, {name: values.sum(axis=0) for name, values in terms.items()})
+
+
+class ExpressionSums(_Sums):
+    """The sums of the rows' terms, and the histograms of scores behind the AUCs."""
+
+    def __init__(self) -> None:
+        super().__init__(faces.EXPRESSION_MODEL, (), (len(faces.EXPRESSIONS),))
+        self._scores = _Histogram()
 
     def merge(self, other: 'ExpressionSums') -> None:
-        """Adds the sums of other examples."""
-        _add(self._sums, other._sums)
-        self._scores.update(other._scores)
+        super().merge(other)
+        self._scores.merge(other._scores)
 
     def figures(self) -> dict[str, Any]:
         """All figures of the task; the macro F1 averages all five."""
+        self.settle()
         confusion = self._sums[CONFUSION_MATRIX].astype(np.int64)
         return {
             EXAMPLE_COUNT: float(confusion.sum()),
             CONFUSION_MATRIX: confusion,
             **_numbers(expression_figures(self._sums)),
             **_numbers(class_figures(self._sums)),
-            **{f'auc_{name}': self._one_versus_rest_auc(index) for index, name in enumerate(faces.EXPRESSIONS)},
+            **self._aucs(),
         }
 
-    def _one_versus_rest_auc(self, index: int) -> float:
-        """Area under the ROC curve of a class against all others; NaN where the slice lacks one of the two."""
-        rows = [(is_truth, bucket, count) for (of, is_truth, bucket), count in self._scores.items() if of == index]
-        is_truth, buckets, counts = zip(*rows, strict=True)
-        if len(set(is_truth)) < 2:
-            return float('nan')
-        return float(sklearn.metrics.roc_auc_score(is_truth, buckets, sample_weight=counts))
+    def _add_rows(self, truths: np.ndarray, answers: np.ndarray) -> None:
+        super()._add_rows(truths, answers)
+        classes = np.arange(len(faces.EXPRESSIONS))
+        kinds = 2 * classes + (truths.astype(np.int64)[:, None] == classes)
+        self._scores.add(kinds * _BUCKETS + score_buckets(answers) + _BUCKETS // 2)
+
+    def _aucs(self) -> dict[str, float]:
+        """Area under the ROC curve of each class against all others; NaN where the slice lacks one of the two."""
+        codes, counts = self._scores.counted()
+        kinds, buckets = np.divmod(codes, _BUCKETS)
+        areas = {}
+        for index, name in enumerate(faces.EXPRESSIONS):
+            rows = kinds // 2 == index
+            is_truth = kinds[rows] % 2
+            has_both = len(np.unique(is_truth)) == 2
+            areas[f'auc_{name}'] = (
+                float(sklearn.metrics.roc_auc_score(is_truth, buckets[rows], sample_weight=counts[rows]))
+                if has_both
+                else float('nan')
+            )
+        return areas
 
 
-class KeypointSums:
+class _Histogram:
+    """How often each code occurs: 16 bytes a code, as there may be a slice for each source file."""
+
+    def __init__(self) -> None:
+        self._codes, self._counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._new: list[tuple[np.ndarray, np.ndarray]] = []
+        self._new_codes = 0
+
+    def add(self, codes: np.ndarray) -> None:
+        """Counts each code once more, int64 of any shape."""
+        self._add(*np.unique(codes, return_counts=True))
+
+    def merge(self, other: '_Histogram') -> None:
+        self._add(*other.counted())
+
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The codes, rising, and how often each occurs, int64 [n] both."""
+        if self._new:
+            codes = np.concatenate([self._codes, *(codes for codes, _ in self._new)])
+            counts = np.concatenate([self._counts, *(counts for _, counts in self._new)])
+            self._codes, place = np.unique(codes, return_inverse=True)
+            self._counts = np.bincount(place, counts).astype(np.int64)
+            self._new, self._new_codes = [], 0
+        return self._codes, self._counts
+
+    def _add(self, codes: np.ndarray, counts: np.ndarray) -> None:
+        self._new.append((codes, counts))
+        self._new_codes += len(codes)
+        # As many as there are: each is then sorted a few times in all, however many rows follow.
+        if self._new_codes > max(len(self._codes), _FEWEST_NEW):
+            self.counted()
+
+
+class KeypointSums(_Sums):
     """The number of examples and the sums of their terms."""
 
     def __init__(self) -> None:
         points = (len(faces.KEYPOINTS), 2)
+        super().__init__(faces.KEYPOINT_MODEL, points, points)
         self._examples = 0
-        self._sums = _no_sums(faces.KEYPOINT_MODEL, points, points)
-
-    def add(self, label: np.ndarray, prediction: np.ndarray) -> None:
-        """Adds one example.
-
-        Args:
-            label: 30 coordinates in pixels, NaN where missing.
-            prediction: [15, 2] (or flat) coordinates in the same pixels.
-        """
-        shape = (1, len(faces.KEYPOINTS), 2)
-        terms = keypoint_terms(label.reshape(shape), prediction.reshape(shape))
-        self._examples += 1
-        _add(self._sums, {name: values[0] for name, values in terms.items()})
 
     def merge(self, other: 'KeypointSums') -> None:
-        """Adds the sums of other examples."""
+        super().merge(other)
         self._examples += other._examples
-        _add(self._sums, other._sums)
 
     def figures(self) -> dict[str, Any]:
         """All figures of the task; NaN where there is no point to judge."""
+        self.settle()
         return {
             EXAMPLE_COUNT: float(self._examples),
             **_numbers(keypoint_figures(self._sums)),
             **_numbers(point_figures(self._sums)),
         }
+
+    def _add_rows(self, truths: np.ndarray, answers: np.ndarray) -> None:
+        super()._add_rows(truths, answers)
+        self._examples += len(truths)
 
 
 def _no_sums(task: str, truth: tuple[int, ...], answer: tuple[int, ...]) -> Arrays:
