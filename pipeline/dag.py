@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-import tensorflow_data_validation as tfdv
 from tfx import types, version
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 
@@ -19,11 +17,13 @@ from components.joint.component import JointModel
 from components.push.component import EVIDENCE, Pusher
 from components.push.served_model import ServedModel
 from components.report.component import RunReport
+from components.source import fingerprint
 from components.train.component import trainer
 from components.transform.component import transform
 from components.validate.data_check import DataCheck
 from components.validate.data_gate import DataGate
 from components.validate.packaged_schema import PackagedSchema
+from components.validate.statistics import FaceStatistics
 from pipeline.beam.settings import to_flags
 from pipeline.config import TASKS, Config
 from pipeline.world import World, accepted_folder
@@ -81,18 +81,14 @@ def _branch(task: str, config: Config, world: World) -> Branch:
 
     # The curated schema, the statistics of each split, and where the two disagree.
     schema = PackagedSchema(task).with_id(f'ImportSchemaGen-{task}')
-    statistics = StatisticsGen(
-        examples=examples,
-        schema=schema.outputs['schema'],
-        stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True),
-    ).with_id(f'StatisticsGen-{task}')
+    statistics = FaceStatistics(examples=examples, schema=schema.outputs['schema']).with_id(f'StatisticsGen-{task}')
     anomalies = ExampleValidator(statistics=statistics.outputs['statistics'], schema=schema.outputs['schema']).with_id(
         f'ExampleValidator-{task}'
     )
 
-    for step in (statistics, anomalies):
-        # TFX's own code decides the result.
-        step.exec_properties['code'] = f'tfx {version.__version__}'
+    # TFX's own code decides their results, and ours those of the statistics.
+    statistics.exec_properties['code'] = f'tfx {version.__version__} {fingerprint("validate")}'
+    anomalies.exec_properties['code'] = f'tfx {version.__version__}'
 
     # Broken data, leaks and drift are written down, and stop the run.
     check = DataCheck(

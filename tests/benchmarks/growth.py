@@ -28,7 +28,7 @@ class Measurement:
         rows: those of them that the stage reads: ingest all, the Evaluator the eval split.
         wall: seconds.
         processor: seconds of user and system, children included.
-        peak: bytes, the largest resident set of the process and its children, imports included.
+        peak: bytes, the most that the process and its children held at once, imports included.
         load: the machine's load when it began.
         cores: of the machine.
         machine: its kind.

@@ -4,7 +4,8 @@
     make bench-scale ARGS='--rows 10000 --task expression --stage ingest --stage notebook'
 
 Every measurement runs in a process of its own, on Beam's direct runner, and is written down as soon as it ends: a
-benchmark that was stopped goes on where it was. Memory is the peak of the resident set of the process and its children.
+benchmark that was stopped goes on where it was. Memory is the peak of what the process and its children hold; pages
+that several of them share are counted once.
 """
 
 import argparse
@@ -47,8 +48,7 @@ def main() -> None:
             for stage in options.stage or STAGES:
                 if options.again or not _is_done(folder, stage, task, rows):
                     result = _measured(options, stage, task, rows)
-                    with (folder / RESULTS).open('a', encoding='utf-8') as lines:
-                        lines.write(json.dumps(dataclasses.asdict(result)) + '\n')
+                    _write(folder / RESULTS, result)
                     print(growth.line(result), flush=True)
     print('\n' + growth.write(read(folder), folder))
 
@@ -92,10 +92,21 @@ def read(folder: Path) -> list[Measurement]:
         return []
     found = {}
     for text in path.read_text(encoding='utf-8').splitlines():
+        if not text.endswith('}'):  # the benchmark was killed while it wrote
+            continue
         result = Measurement(**json.loads(text))
         found[result.stage, result.task, result.faces] = result
     order = list(STAGES)
     return sorted(found.values(), key=lambda one: (faces.TASKS.index(one.task), order.index(one.stage), one.faces))
+
+
+def _write(path: Path, result: Measurement) -> None:
+    with path.open('ab+') as lines:
+        # A benchmark that was killed may have left half a line.
+        if lines.tell():
+            lines.seek(-1, os.SEEK_END)
+        cut = lines.tell() and lines.read(1) != b'\n'
+        lines.write(b'\n' * bool(cut) + json.dumps(dataclasses.asdict(result)).encode() + b'\n')
 
 
 def _is_done(folder: Path, stage: str, task: str, rows: int) -> bool:
@@ -139,10 +150,10 @@ class Peak:
     """Watches the memory of a process and its children, as long as the context lasts.
 
     Attributes:
-        bytes: the largest sum of their resident sets that was seen.
+        bytes: the largest sum of their proportional set sizes (resident sets where the kernel does not tell) seen.
     """
 
-    EVERY: Final = 0.05  # seconds
+    EVERY: Final = 0.1  # seconds
 
     def __init__(self, pid: int):
         self.bytes = 0
@@ -167,13 +178,19 @@ class Peak:
             family = [self._process, *self._process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return 0
-        return sum(_resident(process) for process in family)
+        return sum(_held(process) for process in family)
 
 
-def _resident(process: psutil.Process) -> int:
+def _held(process: psutil.Process) -> int:
+    try:
+        # A process that was just forked shares all pages with its parent: their resident sets hold them twice.
+        fields = Path(f'/proc/{process.pid}/smaps_rollup').read_text(encoding='ascii').split()
+        return 1024 * int(fields[fields.index('Pss:') + 1])
+    except (OSError, ValueError):
+        pass
     try:
         return process.memory_info().rss
-    except psutil.NoSuchProcess:  # ended meanwhile
+    except psutil.Error:  # ended meanwhile
         return 0
 
 

@@ -122,15 +122,12 @@ def _ingest(place: Place) -> Work:
 
 
 def _statistics(place: Place) -> Work:
-    import tensorflow_data_validation as tfdv
-    from tfx.components.statistics_gen.component import StatisticsGen
     from tfx.types import channel_utils
 
+    from components.validate.statistics import FaceStatistics
+
     inputs = {'examples': [_examples(place)], 'schema': [_schema(place)]}
-    step = StatisticsGen(
-        **{name: channel_utils.as_channel(found) for name, found in inputs.items()},
-        stats_options=tfdv.StatsOptions(enable_semantic_domain_stats=True),
-    )
+    step = FaceStatistics(**{name: channel_utils.as_channel(found) for name, found in inputs.items()})
     outputs = {'statistics': [_artifact('ExampleStatistics', place, emptied=True)]}
     executor = _made(step.executor_spec.executor_class, place)
     return lambda: executor.Do(inputs, outputs, step.exec_properties), _kept(place, *faces.SPLITS)

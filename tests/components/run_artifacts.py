@@ -88,13 +88,14 @@ def _write_examples(folder: Path, split: str, examples: list[bytes]) -> None:
 def _write_statistics(folder: Path, task: str) -> None:
     import tensorflow_data_validation as tfdv
 
+    from components.validate.statistics import options
+
     schema = tfdv.load_schema_text(str(Path(__file__).parents[2] / 'schemas' / f'{task}.pbtxt'))
     # One rule that the data break, so that there is an anomaly to tell.
     next(feature for feature in schema.feature if feature.name == faces.ROW).int_domain.max = 99
-    options = tfdv.StatsOptions(schema=schema, enable_semantic_domain_stats=True)
     for split in faces.SPLITS:
         statistics = tfdv.generate_statistics_from_tfrecord(
-            str(folder / 'examples' / f'Split-{split}' / '*.gz'), stats_options=options
+            str(folder / 'examples' / f'Split-{split}' / '*.gz'), stats_options=options(schema)
         )
         for name, file, found in (
             ('statistics', 'FeatureStats.pb', statistics),

@@ -12,6 +12,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components import faces
 from components.ingest.examples import to_example
+from components.validate.statistics import options
 
 SCHEMAS = Path(__file__).parents[3] / 'schemas'
 
@@ -28,8 +29,7 @@ def measure(schemas) -> Callable[..., statistics_pb2.DatasetFeatureStatisticsLis
 
     def statistics(examples: Sequence[bytes], task: str = faces.EXPRESSION_MODEL):
         batch = ExamplesToRecordBatchDecoder(schemas[task].SerializeToString()).DecodeBatch(list(examples))
-        options = tfdv.StatsOptions(schema=schemas[task], enable_semantic_domain_stats=True)
-        return stats_impl.generate_statistics_in_memory(batch, options)
+        return stats_impl.generate_statistics_in_memory(batch, options(schemas[task]))
 
     return statistics
 
