@@ -64,20 +64,34 @@ def more_is_better(metric: str) -> bool:
     return any(directions.get(metric) == _MORE for directions in DIRECTIONS.values())
 
 
-class _FigureCombiner(beam.CombineFn):
-    """Adds up the examples of one slice for one model, then gives its figures."""
+class _Answer(tfma.metrics.Preprocessor):
+    """An example's label and what a model says of it: looked up once, and not again in each slice."""
 
     def __init__(self, model_name: str, eval_config: tfma.EvalConfig):
+        super().__init__(name=f'answer of {model_name}')
         self._model_name = model_name
         self._eval_config = eval_config
 
-    def add_input(self, accumulator: Any, element: tfma.metrics.StandardMetricInputs) -> Any:
+    def process(self, extracts: tfma.Extracts) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         label, prediction, _ = next(
             tfma.metrics.to_label_prediction_example_weight(
-                element, eval_config=self._eval_config, model_name=self._model_name, flatten=False
+                tfma.metrics.StandardMetricInputs(extracts),
+                eval_config=self._eval_config,
+                model_name=self._model_name,
+                flatten=False,
             )
         )
-        accumulator.add(label, prediction)
+        yield label, prediction
+
+
+class _FigureCombiner(beam.CombineFn):
+    """Adds up the examples of one slice for one model, then gives its figures."""
+
+    def __init__(self, model_name: str):
+        self._model_name = model_name
+
+    def add_input(self, accumulator: Any, element: tuple[np.ndarray, np.ndarray]) -> Any:
+        accumulator.add(*element)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
@@ -284,19 +298,21 @@ def _expression_computations(
     name: str, eval_config: tfma.EvalConfig, model_names: list[str]
 ) -> list[tfma.metrics.MetricComputation]:
     names = [*DIRECTIONS[faces.EXPRESSION_MODEL], CONFUSION_MATRIX]
-    return [_computation(names, model, _ExpressionCombiner(model, eval_config)) for model in model_names]
+    return [_computation(names, eval_config, model, _ExpressionCombiner(model)) for model in model_names]
 
 
 def _keypoint_computations(
     name: str, eval_config: tfma.EvalConfig, model_names: list[str]
 ) -> list[tfma.metrics.MetricComputation]:
     names = [*DIRECTIONS[faces.KEYPOINT_MODEL]]
-    return [_computation(names, model, _KeypointCombiner(model, eval_config)) for model in model_names]
+    return [_computation(names, eval_config, model, _KeypointCombiner(model)) for model in model_names]
 
 
-def _computation(names: list[str], model: str, combiner: beam.CombineFn) -> tfma.metrics.MetricComputation:
+def _computation(
+    names: list[str], eval_config: tfma.EvalConfig, model: str, combiner: beam.CombineFn
+) -> tfma.metrics.MetricComputation:
     keys = [_key(name, model) for name in names]
-    return tfma.metrics.MetricComputation(keys=keys, preprocessors=None, combiner=combiner)
+    return tfma.metrics.MetricComputation(keys=keys, preprocessors=[_Answer(model, eval_config)], combiner=combiner)
 
 
 METRICS: Final = {faces.EXPRESSION_MODEL: ExpressionMetrics, faces.KEYPOINT_MODEL: KeypointMetrics}

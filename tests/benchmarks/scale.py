@@ -150,7 +150,7 @@ class Peak:
     """Watches the memory of a process and its children, as long as the context lasts.
 
     Attributes:
-        bytes: the largest sum of their proportional set sizes (resident sets where the kernel does not tell) seen.
+        bytes: the most that they held at once, of what was seen.
     """
 
     EVERY: Final = 0.1  # seconds
@@ -178,14 +178,16 @@ class Peak:
             family = [self._process, *self._process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return 0
-        return sum(_held(process) for process in family)
+        return sum(_held(process, is_first=not place) for place, process in enumerate(family))
 
 
-def _held(process: psutil.Process) -> int:
+def _held(process: psutil.Process, is_first: bool) -> int:
+    """Bytes: of data, its share of each page; of libraries, all that it has mapped, which its children map too."""
     try:
-        # A process that was just forked shares all pages with its parent: their resident sets hold them twice.
-        fields = Path(f'/proc/{process.pid}/smaps_rollup').read_text(encoding='ascii').split()
-        return 1024 * int(fields[fields.index('Pss:') + 1])
+        # A process that was just forked shares all data with its parent: their resident sets hold them twice.
+        words = Path(f'/proc/{process.pid}/smaps_rollup').read_text(encoding='ascii').split()
+        size = {name: 1024 * int(words[words.index(f'{name}:') + 1]) for name in ('Rss', 'Anonymous', 'Pss_Anon')}
+        return size['Pss_Anon'] + is_first * (size['Rss'] - size['Anonymous'])
     except (OSError, ValueError):
         pass
     try:
