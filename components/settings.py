@@ -44,6 +44,8 @@ class IngestSettings:
             `relabel` or nothing).
         maximum_reject_share: the run stops when a larger share of the rows cannot be read.
         limit: read at most this many rows of each file; 0 reads all.
+        shards: files that each split is written to, every row always to the same one; 0 leaves both to Beam, or makes
+            as many as workers train on them.
         maximum_image_pixels: larger encoded images are rejected before they are decoded.
     """
 
@@ -60,12 +62,14 @@ class IngestSettings:
     corrections: tuple[str, ...] = ()
     maximum_reject_share: float = 0.05
     limit: int = 0
+    shards: int = 0
     maximum_image_pixels: int = 16_000_000
 
     def __post_init__(self):
         demand(0 <= self.evaluation_percent <= 100, 'evaluation_percent lies between 0 and 100')
         demand(0 <= self.maximum_reject_share <= 1, 'maximum_reject_share lies between 0 and 1')
         demand(self.limit >= 0, 'limit is 0 (all rows) or more')
+        demand(self.shards >= 0, 'shards is 0 or more')
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,26 @@ class TrainSettings:
             0 < len(self.widths) == len(self.blocks) and min(self.widths + self.blocks) >= 1,
             'widths and blocks have one number, 1 or more, for each stage',
         )
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How many processes train one network together, and who starts them.
+
+    Attributes:
+        count: of processes; 1 is the Trainer's own, over all GPUs of its machine.
+        start: `local` starts them on this machine; with `external` TF_CONFIG is set around the command that runs the
+            pipeline, which is the chief, and `python -m components.train.follow` runs on the other machines.
+        restarts: how often they are started again after one has failed.
+    """
+
+    count: int = 1
+    start: Literal['local', 'external'] = 'local'
+    restarts: int = 3
+
+    def __post_init__(self):
+        demand(self.count >= 1, 'workers.count is 1 or more')
+        demand(self.restarts >= 0, 'workers.restarts is 0 (none) or more')
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from components.settings import (
     PushSettings,
     TrainSettings,
     ValidateSettings,
+    WorkerSettings,
+    demand,
 )
 from pipeline.beam.settings import BeamSettings
 from pipeline.hooks import HookSettings
@@ -93,6 +95,7 @@ class Config:
         serving: folder to which models are pushed.
         seed: of weights, order and augmentation.
         beam: the engine of ingest, statistics, Transform and Evaluator.
+        workers: the processes that train one network together.
         draw, ingest, validate, audit, train, behaviour, evaluate, check, push: settings of the steps.
         metadata: a database for ML Metadata, instead of a SQLite file in the store.
         hooks: who is told what a run decided.
@@ -109,6 +112,7 @@ class Config:
     validate: Validate = Validate()
     audit: AuditSettings = AuditSettings()
     train: Train = Train()
+    workers: WorkerSettings = WorkerSettings()
     behaviour: Behaviour = Behaviour()
     evaluate: Evaluate = Evaluate()
     check: CheckSettings = CheckSettings()
@@ -116,6 +120,19 @@ class Config:
     metadata: MetadataSettings = MetadataSettings()
     hooks: HookSettings = HookSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
+
+    def __post_init__(self):
+        for task in TASKS:
+            size, shards = of(self.train, task).batch_size, of(self.ingest, task).shards
+            demand(
+                size % self.workers.count == 0,
+                f'train.{task}.batch_size is {size}, which workers.count of {self.workers.count} does not divide',
+            )
+            demand(
+                not 0 < shards < self.workers.count,
+                f'ingest.{task}.shards is {shards}: give each of {self.workers.count} workers (workers.count) files of '
+                'its own',
+            )
 
     @property
     def store(self) -> Path:

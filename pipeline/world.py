@@ -5,6 +5,7 @@ when what it reads has changed, and only then. On one machine the runner looks b
 the graph's first task does (`pipeline.kubeflow.survey`).
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from components.evaluate.config import eval_config
 from components.ingest.sources import resolve
 from components.properties import Text
 from components.push import versions
-from components.settings import to_json
+from components.settings import IngestSettings, to_json
 from components.source import fingerprint
 from components.train import component as training
 from components.transform import component as transformation
@@ -157,13 +158,14 @@ def accepted_folder(config: Config, task: str) -> str:
 
 def _look(config: Config, task: str, retrain: str) -> Surroundings:
     settings = of(config.train, task)
-    ingest = to_json(of(config.ingest, task))
-    train = training.configuration(settings, config.seed, _checkpoints(config), retrain)
+    ingest = to_json(_sharded(of(config.ingest, task), config.workers.count))
+    train = training.configuration(settings, config.seed, _checkpoints(config), retrain, config.workers)
     data = resolve(of(config.ingest, task)).fingerprint
     # A wrong gate is told before the run, and not after the training.
     eval_config(task, of(config.evaluate, task))
     dataset = _hash(data, ingest, fingerprint('ingest'))
-    candidate = _hash(dataset, to_json(settings), config.seed, fingerprint('transform', 'train'), retrain)
+    code = fingerprint('transform', 'train')
+    candidate = _hash(dataset, to_json(settings), config.seed, code, retrain, config.workers.count)
     folder = config.serving_folder(task)
     version = versions.baseline(folder, candidate)
     previous = accepted.previous(config.store / 'accepted' / task, dataset)
@@ -180,6 +182,11 @@ def _look(config: Config, task: str, retrain: str) -> Surroundings:
         baseline='' if version is None else versions.provenance(folder, version).candidate,
         accepted=previous.name if previous else '',
     )
+
+
+def _sharded(ingest: IngestSettings, workers: int) -> IngestSettings:
+    """Files for each worker to read alone."""
+    return ingest if ingest.shards or workers == 1 else dataclasses.replace(ingest, shards=workers)
 
 
 def _destination(config: Config, model: str, tasks: dict[str, Surroundings]) -> Destination:

@@ -1,7 +1,10 @@
 """Runs the two passes and hands over Examples and rejects."""
 
 import dataclasses
+import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -90,7 +93,7 @@ def _build(
     outputs = transforms.make_examples(transforms.read_rows(files, task, ingest, corrected, spilled), corrected)
     for split in faces.SPLITS:
         prefix = f'{artifact_utils.get_split_uri([examples], split)}/data_tfrecord'
-        outputs[split] | f'Write-{split}' >> beam.io.Write(ExampleSink(prefix))
+        _write_split(outputs[split], split, prefix, ingest.shards)
     for name, single in ((REJECTS, False), (TALLIES, False), (PICTURES, True)):
         outputs[name] | f'Write-{name}' >> beam.io.WriteToText(
             f'{folder}/{name}',
@@ -98,6 +101,37 @@ def _build(
             num_shards=1 if single else 0,
             shard_name_template='' if single else None,
         )
+
+
+def _write_split(blocks: beam.PCollection, split: str, prefix: str, shards: int) -> None:
+    """Blocks of serialized Examples into gzipped TFRecord files.
+
+    Beam deals blocks to a given number of files by chance; here each row has its own file, so that workers which read
+    different files train on the same rows whenever the data are ingested again.
+    """
+    if not shards:
+        blocks | f'Write-{split}' >> beam.io.Write(ExampleSink(prefix))
+        return
+    parts = (
+        blocks
+        | f'Shard-{split}' >> beam.FlatMap(_by_shard, shards)
+        | f'Part-{split}' >> beam.Partition(lambda part, count: part[0], shards)
+    )
+    for shard, part in enumerate(parts):
+        path = f'{prefix}-{shard:05d}-of-{shards:05d}'
+        (
+            part
+            | f'Rows-{split}-{shard}' >> beam.Values()
+            | f'Write-{split}-{shard}' >> beam.io.Write(ExampleSink(path, is_single=True))
+        )
+
+
+def _by_shard(block: Sequence[bytes], shards: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The block's Examples by the file that each belongs to."""
+    parts: dict[int, list[bytes]] = defaultdict(list)
+    for example in block:
+        parts[int.from_bytes(hashlib.blake2b(example, digest_size=8).digest()) % shards].append(example)
+    yield from parts.items()
 
 
 def _take_tallies(folder: str) -> list[Tally]:

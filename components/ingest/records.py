@@ -19,10 +19,22 @@ _CRC_MASK: Final = 0xA282EAD8
 
 
 class ExampleSink(FileBasedSink):
-    """`<prefix>-SSSSS-of-NNNNN.gz`, gzipped TFRecords; each element is a sequence of serialized Examples."""
+    """`<prefix>-SSSSS-of-NNNNN.gz`, gzipped TFRecords; each element is a sequence of serialized Examples.
 
-    def __init__(self, prefix: str):
-        super().__init__(prefix, PickleCoder(), '.gz', compression_type=CompressionTypes.UNCOMPRESSED)
+    Args:
+        prefix: of the files' paths.
+        is_single: whether it is one file, `<prefix>.gz`.
+    """
+
+    def __init__(self, prefix: str, is_single: bool = False):
+        super().__init__(
+            prefix,
+            PickleCoder(),
+            '.gz',
+            num_shards=1 if is_single else 0,
+            shard_name_template='' if is_single else None,
+            compression_type=CompressionTypes.UNCOMPRESSED,
+        )
 
     def open(self, temp_path: str) -> '_Gzip':
         return _Gzip(FileSystems.create(temp_path, self.mime_type, self.compression_type))

@@ -29,6 +29,8 @@ class Checkpoints(keras.callbacks.Callback):
         patience: epochs without a better figure before the training stops.
         epochs: how many there will be, for the progress report.
         average: of the weights, where validation sees it: the best weights are the averaged ones then.
+        worker, workers: the index of this one among those that train together, of which the first one alone writes, and
+            how many there are. All of them read.
     """
 
     def __init__(
@@ -39,9 +41,12 @@ class Checkpoints(keras.callbacks.Callback):
         patience: int,
         epochs: int,
         average: WeightAverage | None = None,
+        worker: int = 0,
+        workers: int = 1,
     ):
         super().__init__()
         self.average = average
+        self.worker, self.workers = worker, workers
         self.folder, self.figure, self.mode = folder, figure, mode
         self.patience, self.epochs = patience, epochs
         self.history: dict[str, list[float]] = {}
@@ -58,7 +63,8 @@ class Checkpoints(keras.callbacks.Callback):
         if self.average is not None:
             self.average.restore(last / AVERAGE)
         self.history = json.loads((last / HISTORY).read_text(encoding='utf-8'))
-        progress.info('%s: goes on after epoch %d', model.name, self._done())
+        if self.worker == 0:
+            progress.info('%s: goes on after epoch %d', model.name, self._done())
         return self._done()
 
     def restore_best(self, model: keras.Model) -> None:
@@ -76,15 +82,23 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._began = time.monotonic()
-        # Keras saves no random state with the weights: dropout begins each epoch at a place of the epoch's own.
+        # Keras saves no random state with the weights: dropout begins each epoch at a place of the epoch's own, and of
+        # each worker's own.
+        place = epoch * self.workers + self.worker
         for variable in self.model.non_trainable_variables:
             if variable.name == 'seed_generator_state':
-                variable.assign([int(variable[0]), epoch << 16])
+                variable.assign([int(variable[0]), place << 16])
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in {**logs, 'learning_rate': float(self.model.optimizer.learning_rate)}.items():
             self.history.setdefault(name, []).append(float(value))
-        self._save(epoch)
+        if self.worker == 0:
+            self._save(epoch)
+            self._tell(epoch)
+        if self.is_over():
+            self.model.stop_training = True
+
+    def _tell(self, epoch: int) -> None:
         progress.info(
             '%s: epoch %d of %d, %s %.4f, best %.4f, %.0f s',
             self.model.name,
@@ -95,8 +109,6 @@ class Checkpoints(keras.callbacks.Callback):
             self.history[self.figure][self._best()],
             time.monotonic() - self._began,
         )
-        if self.is_over():
-            self.model.stop_training = True
 
     def _save(self, epoch: int) -> None:
         previous, staged, final = self._last(), self.folder / '.staged', self.folder / f'epoch-{epoch:05d}'

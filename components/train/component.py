@@ -8,11 +8,13 @@ from tfx.types import BaseChannel
 
 from components import faces
 from components.properties import Text
-from components.settings import TrainSettings, to_json
+from components.settings import TrainSettings, WorkerSettings, to_json
 from components.source import fingerprint
 
 
-def configuration(settings: TrainSettings, seed: int, checkpoints: str, retrain: str = '') -> str:
+def configuration(
+    settings: TrainSettings, seed: int, checkpoints: str, retrain: str = '', workers: WorkerSettings | None = None
+) -> str:
     """All that a training depends on beside its inputs, as JSON.
 
     Args:
@@ -20,6 +22,7 @@ def configuration(settings: TrainSettings, seed: int, checkpoints: str, retrain:
         seed: of weights, order and augmentation.
         checkpoints: folder that outlives a killed run.
         retrain: a new text trains anew although nothing else has changed.
+        workers: that train together; one where it is left out.
     """
     return json.dumps(
         {
@@ -27,6 +30,7 @@ def configuration(settings: TrainSettings, seed: int, checkpoints: str, retrain:
             'seed': seed,
             'checkpoints': checkpoints,
             'retrain': retrain,
+            'workers': to_json(workers or WorkerSettings()),
         }
     )
 

@@ -1,15 +1,20 @@
 """Trains the network that tells five expressions."""
 
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 import tensorflow as tf
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import faces
 from components.train.attention import Question
 from components.train.export import ExpressionModel
-from components.train.fit import Task, run
+from components.train.fit import Task
+from components.train.launch import run
 from components.train.network import expression_network
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 def encode(truth: tf.Tensor) -> tf.Tensor:
@@ -43,6 +48,6 @@ TASK = Task(
 )
 
 
-def run_fn(arguments: FnArgs) -> None:
+def run_fn(arguments: 'FnArgs') -> None:
     """Called by TFX's Trainer."""
     run(TASK, arguments)

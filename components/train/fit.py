@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,25 +12,30 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
+from components.errors import StepError
 from components.settings import TrainSettings, from_json
-from components.source import fingerprint
+from components.train import replicas
+from components.train.arguments import Arguments
 from components.train.attention import Question, write_attention
 from components.train.average import WeightAverage
 from components.train.batches import (
+    Share,
     Split,
     evaluation_batches,
+    evaluation_shares,
     evaluation_steps,
     hold_out,
+    load_held_out,
+    load_own,
     load_split,
     training_batches,
-    training_steps,
 )
 from components.train.calibration import Temperature, fit_temperature, write_temperature
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
-from components.train.network import adjusted, at_temperature, averaged_over_mirror
+from components.train.network import adjusted, at_temperature, averaged_over_mirror, synchronise
+from components.train.replicas import Worker, alone
 
 PREDICTIONS = 'predictions.npz'
 
@@ -70,34 +74,65 @@ class Task:
     export: Callable[[keras.Model, tft.TFTransformOutput], ExportedNetwork]
 
 
-def run(task: Task, arguments: FnArgs) -> None:
-    """TFX's `run_fn` for a task: trains, and writes the model and, into the model run's folder, what is told of it."""
+def train(task: Task, arguments: Arguments, worker: Worker) -> None:
+    """Trains, and writes the model and, into the model run's folder, what is told of it.
+
+    Of several workers each reads its own files; the chief alone writes, and answers for all rows in the end.
+
+    Args:
+        task: what is trained.
+        arguments: data, settings and folders; that of the training itself is gone afterwards.
+        worker: this process.
+    """
     settings = from_json(TrainSettings, arguments.custom_config['settings'])
     seed = arguments.custom_config['seed']
     transform_output = tft.TFTransformOutput(arguments.transform_output)
-    training = load_split(arguments.train_files, transform_output, task.name)
-    training, calibration = hold_out(training, settings.calibration_percent if task.has_probabilities else 0.0)
-    evaluation = load_split(arguments.eval_files, transform_output, task.name)
-    checkpoints = _checkpoint_folder(arguments)
-    run_folder = Path(arguments.model_run_dir)
+    percent = settings.calibration_percent if task.has_probabilities else 0.0
 
+    def load(files: list[str]) -> Split:
+        if worker.count == 1:
+            return load_split(files, transform_output, task.name)
+        return load_own(files, transform_output, task.name, worker.index, worker.count)
+
+    training, calibration = hold_out(load(arguments.train_files), percent, worker.total)
+    evaluation = load(arguments.eval_files)
+    folder, run_folder = Path(arguments.folder), Path(arguments.model_run_dir)
     with precision(settings):
-        network, history = fit_generations(task, settings, seed, training, evaluation, checkpoints, run_folder / 'logs')
-        answering, temperature = finish(task, network, settings, training, calibration)
-        prediction = task.decode(predict(answering, settings, evaluation))
-        truth = task.to_truth(evaluation.truth)
-        run_folder.mkdir(parents=True, exist_ok=True)
-        write_predictions(run_folder, evaluation, truth, prediction)
-        write_attention(run_folder, task.question, network, evaluation, truth, prediction)
-        if task.has_probabilities:
-            write_temperature(run_folder, temperature)
-        (run_folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
-        save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+        network, history = fit_generations(
+            task, settings, seed, training, evaluation, folder, run_folder / 'logs', worker
+        )
+        if worker.is_chief:
+            truth_of_training = training.truth
+            if worker.count > 1:
+                truth_of_training, calibration = load_held_out(
+                    arguments.train_files, transform_output, task.name, percent
+                )
+                evaluation = load_split(arguments.eval_files, transform_output, task.name)
+            answering, temperature = finish(task, network, settings, truth_of_training, calibration)
+            prediction = task.decode(predict(answering, settings, evaluation))
+            truth = task.to_truth(evaluation.truth)
+            run_folder.mkdir(parents=True, exist_ok=True)
+            write_predictions(run_folder, evaluation, truth, prediction)
+            write_attention(run_folder, task.question, network, evaluation, truth, prediction)
+            if task.has_probabilities:
+                write_temperature(run_folder, temperature)
+            (run_folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
+            save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
+    # A worker that left before the chief has done would be taken for a dead one.
+    worker.total(0)
+    if worker.is_chief:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fit_generations(
-    task: Task, settings: TrainSettings, seed: int, training: Split, evaluation: Split, folder: Path, logs: Path
+    task: Task,
+    settings: TrainSettings,
+    seed: int,
+    training: Split,
+    evaluation: Split,
+    folder: Path,
+    logs: Path,
+    worker: Worker | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Trains each generation on what the one before it teaches; returns the last one and its history.
 
@@ -108,11 +143,13 @@ def fit_generations(
         task: what is trained.
         settings: of each generation.
         seed: of the first generation; each one after it has the next.
-        training, evaluation: the splits.
+        training, evaluation: the splits, or one worker's parts of them.
         folder: of the checkpoints, from which a training that was killed goes on.
         logs: for TensorBoard.
+        worker: this process; the only one where it is left out.
     """
-    steps = training_steps(training, settings)
+    worker = worker or alone()
+    steps = share(training, settings, worker).steps
     # Points have no probabilities to teach.
     generations = settings.generations if task.has_probabilities else 1
     lesson = training
@@ -124,9 +161,11 @@ def fit_generations(
             settings.patience,
             settings.epochs,
             WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
+            worker.index,
+            worker.count,
         )
         of_generation = logs / f'generation-{generation + 1}' if generations > 1 else logs
-        network = fit(task, settings, seed + generation, lesson, evaluation, checkpoints, of_generation)
+        network = fit(task, settings, seed + generation, lesson, evaluation, checkpoints, of_generation, worker)
         if generation + 1 < generations:
             lesson = taught(task, network, settings, training)
     return network, checkpoints.history
@@ -158,41 +197,73 @@ def fit(
     evaluation: Split,
     checkpoints: Checkpoints,
     logs: Path,
+    worker: Worker | None = None,
 ) -> keras.Model:
-    """Trains from the last checkpoint, or from the start, and returns the network of the best epoch."""
+    """Trains from the last checkpoint, or from the start, and returns the network of the best epoch.
+
+    Raises:
+        StepError: a worker has no training rows, or its devices cannot share its eval rows.
+    """
     keras.utils.set_random_seed(seed)
-    steps = training_steps(training, settings)
-    with strategy().scope():
+    worker = worker or alone()
+    own = share(training, settings, worker)
+    with worker.strategy.scope():
         network = task.build(settings)
-        network.compile(optimizer(settings, steps), task.loss(settings), metrics=[task.metric()], jit_compile=False)
+        if worker.replicas > 1:
+            synchronise(network)
+        network.compile(optimizer(settings, own.steps), task.loss(settings), metrics=[task.metric()], jit_compile=False)
         first_epoch = checkpoints.restore(network)
+    if worker.total(first_epoch) != first_epoch * worker.count:
+        raise RuntimeError(f'The workers found different epochs in {checkpoints.folder}.')
     if not checkpoints.is_over():
-        network.fit(
-            training_batches(training, settings, seed, first_epoch, task.encode),
-            validation_data=evaluation_batches(evaluation, settings, task.encode),
-            validation_steps=evaluation_steps(evaluation, settings),
-            initial_epoch=first_epoch,
-            epochs=settings.epochs,
-            steps_per_epoch=steps,
-            callbacks=[
-                *([checkpoints.average] if checkpoints.average is not None else []),
-                checkpoints,
-                keras.callbacks.TensorBoard(str(logs), write_graph=False),
-            ],
-            verbose=0,
-        )
+        batches = training_batches(training, settings, seed, first_epoch, task.encode, own)
+        callbacks = [
+            *([checkpoints.average] if checkpoints.average is not None else []),
+            checkpoints,
+            *([keras.callbacks.TensorBoard(str(logs), write_graph=False)] if worker.is_chief else []),
+        ]
+        if worker.replicas > 1:
+            shares = evaluation_shares(evaluation, settings, task.encode, worker.local_replicas)
+            replicas.fit(network, worker, batches, shares, first_epoch, settings.epochs, own.steps, callbacks)
+        else:
+            network.fit(
+                batches,
+                validation_data=evaluation_batches(evaluation, settings, task.encode),
+                validation_steps=evaluation_steps(evaluation, settings),
+                initial_epoch=first_epoch,
+                epochs=settings.epochs,
+                steps_per_epoch=own.steps,
+                callbacks=callbacks,
+                verbose=0,
+            )
+    if worker.replicas > 1:
+        # The same network on one device: what comes after the training is one process's work.
+        network = task.build(settings)
     checkpoints.restore_best(network)
     return network
 
 
+def share(training: Split, settings: TrainSettings, worker: Worker) -> Share:
+    """What this worker has of each batch, of which all replicas have equal parts.
+
+    Raises:
+        StepError: a worker has no rows.
+    """
+    rows = worker.total(len(training))
+    if worker.total(int(not len(training))):
+        raise StepError(f'There are too few training rows for {worker.count} workers: lower workers.count.')
+    size = max(1, min(settings.batch_size, rows) // worker.replicas) * worker.local_replicas
+    return Share(max(1, rows // settings.batch_size), size, worker.index)
+
+
 def finish(
-    task: Task, network: keras.Model, settings: TrainSettings, training: Split, calibration: Split
+    task: Task, network: keras.Model, settings: TrainSettings, truth: np.ndarray, calibration: Split
 ) -> tuple[keras.Model, Temperature]:
     """The trained network as it is served: averaged over the mirror image and adjusted where the settings say so, and
     calibrated.
 
     Args:
-        training: rows that it was trained on, which say how frequent each class is.
+        truth: of the rows that it was trained on, which say how frequent each class is.
         calibration: rows to fit the temperature on; without any it stays 1.
     """
     # Without the optimizer, whose state is twice as large as the weights and would be exported with them.
@@ -200,7 +271,7 @@ def finish(
     if settings.average_mirror:
         network = averaged_over_mirror(network, task.mirror_answer)
     if settings.logit_adjustment and task.has_probabilities:
-        shares = task.encode(tf.constant(training.truth)).numpy().mean(axis=0)
+        shares = task.encode(tf.constant(truth)).numpy().mean(axis=0)
         network = adjusted(network, shares.tolist(), settings.logit_adjustment)
     if not len(calibration):
         return network, Temperature()
@@ -227,11 +298,6 @@ def optimizer(settings: TrainSettings, steps: int) -> keras.optimizers.Optimizer
     return result
 
 
-def strategy() -> tf.distribute.Strategy:
-    """MirroredStrategy over the GPUs of this machine where there are several."""
-    return tf.distribute.MirroredStrategy() if len(_gpus()) > 1 else tf.distribute.get_strategy()
-
-
 @contextlib.contextmanager
 def precision(settings: TrainSettings) -> Iterator[None]:
     """Mixed precision where a GPU is present; on a processor it is slower than float32."""
@@ -255,18 +321,6 @@ def write_predictions(folder: Path, evaluation: Split, truth: np.ndarray, predic
         truth=truth,
         prediction=prediction,
     )
-
-
-def _checkpoint_folder(arguments: FnArgs) -> Path:
-    """This training's own folder: the same again only for the same data, code, settings and seed."""
-    inputs = {
-        'files': arguments.train_files + arguments.eval_files,
-        'transform': arguments.transform_output,
-        'configuration': arguments.custom_config,
-        'code': fingerprint('transform', 'train'),
-    }
-    name = hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=8).hexdigest()
-    return Path(arguments.custom_config['checkpoints']) / name
 
 
 def _gpus() -> list:

@@ -1,15 +1,20 @@
 """Trains the network that finds 15 keypoints."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import faces
 from components.train.attention import Question
 from components.train.export import KeypointModel
-from components.train.fit import Task, run
+from components.train.fit import Task
+from components.train.launch import run
 from components.train.losses import RootMeanSquaredError, mean_absolute_error
 from components.train.network import keypoint_network, mirror_points
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 def distance_from_mean_face(points: tf.Tensor, predictions: np.ndarray, rows: np.ndarray) -> tf.Tensor:
@@ -53,6 +58,6 @@ TASK = Task(
 )
 
 
-def run_fn(arguments: FnArgs) -> None:
+def run_fn(arguments: 'FnArgs') -> None:
     """Called by TFX's Trainer."""
     run(TASK, arguments)

@@ -89,6 +89,16 @@ def keypoint_network(settings: TrainSettings) -> keras.Model:
     return keras.Model(inputs, x, name='keypoints')
 
 
+def synchronise(network: keras.Model) -> None:
+    """Lets batch normalisation look at the batches of all replicas, which else keep moving statistics of their own.
+
+    Only while training under a strategy; what is learnt and exported has the same form.
+    """
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = True
+
+
 def averaged_over_mirror(
     network: keras.Model, mirror_answer: Callable[[keras.KerasTensor], keras.KerasTensor]
 ) -> keras.Model:

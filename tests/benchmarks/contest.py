@@ -242,7 +242,7 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
 
     def export(folder: Path) -> None:
         with averaged():
-            finished, _ = finish(described, network, settings, training, calibration)
+            finished, _ = finish(described, network, settings, training.truth, calibration)
             save(described.export(finished, transform_output), folder)
 
     return Contestant(

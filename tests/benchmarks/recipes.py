@@ -79,7 +79,9 @@ def trained(
             for mirror in (False, True):
                 asked = dataclasses.replace(settings, average_mirror=mirror)
                 # No temperature, which changes none of these figures.
-                answering, _ = finish(described, network, asked, training, held_out.at(np.zeros(len(held_out), bool)))
+                answering, _ = finish(
+                    described, network, asked, training.truth, held_out.at(np.zeros(len(held_out), bool))
+                )
                 given[mirror] = described.decode(predict(answering, settings, split))
                 figures[f'{part}_mirror' if mirror else part] = FIGURES[task](truth, given[mirror])
             answers |= _named(part, split, truth, given[settings.average_mirror])

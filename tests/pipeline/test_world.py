@@ -9,7 +9,7 @@ import pytest
 from components import faces
 from components.errors import StepError
 from components.push import versions
-from components.settings import AugmentSettings, CheckSettings, Gate, PushSettings
+from components.settings import AugmentSettings, CheckSettings, Gate, PushSettings, WorkerSettings
 from data.publish import write_expressions, write_keypoints
 from pipeline.beam.settings import BeamSettings
 from pipeline.config import Config, Ingest, load
@@ -106,6 +106,20 @@ def test_another_seed_makes_other_models_of_the_same_data(config):
     before, after = survey(config).tasks, survey(dataclasses.replace(config, seed=1)).tasks
     for task in TASKS:
         assert fields_that_differ(before[task], after[task]) == {'candidate', 'train'}
+
+
+def test_several_workers_read_files_of_their_own_and_make_other_models(config):
+    before = survey(config).tasks
+    after = survey(dataclasses.replace(config, workers=WorkerSettings(2))).tasks
+    for task in TASKS:
+        assert fields_that_differ(before[task], after[task]) == {'ingest', 'dataset', 'train', 'candidate'}
+        assert json.loads(str(after[task].ingest))['shards'] == 2
+    # With files enough, the data stay as they are.
+    sharded = changed(config, 'ingest', shards=4)
+    assert fields_that_differ(
+        survey(sharded).tasks['expression'],
+        survey(dataclasses.replace(sharded, workers=WorkerSettings(2))).tasks['expression'],
+    ) == {'train', 'candidate'}
 
 
 def test_the_baseline_is_the_served_model_and_stays_when_the_candidate_itself_is_served(config):

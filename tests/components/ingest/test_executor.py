@@ -5,12 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from components import faces
 from components.errors import StepError
 from components.ingest.rejects import RejectShareError
 from components.settings import IngestSettings
+from tests.components.ingest.conftest import execute
 
 HEADER = 'emotion, Usage, pixels'
 KEYPOINT_HEADER = ','.join([*faces.KEYPOINT_COLUMNS, 'Image'])
@@ -189,6 +191,25 @@ def test_the_hash_split_keeps_images_and_persons_apart(run, table, text, face):
         assert train
         assert evaluation
         assert not train & evaluation
+
+
+def test_each_row_goes_to_a_file_of_its_own_whenever_it_is_ingested(table, text, face, tmp_path):
+    """Twice: Beam itself deals rows to a given number of files by chance."""
+    path = table('rows.csv', HEADER, [f'1,{"PublicTest" if n % 5 else "Training"},{text(face(n))}' for n in range(60)])
+    settings = IngestSettings(files=(path,), split='usage', shards=3)
+    dealt = []
+    for attempt in ('first', 'second'):
+        execute('expression', settings, tmp_path / attempt)
+        files = {
+            split: sorted((tmp_path / attempt / 'examples' / f'Split-{split}').iterdir()) for split in faces.SPLITS
+        }
+        assert {split: [file.name for file in found] for split, found in files.items()} == {
+            split: [f'data_tfrecord-{number:05d}-of-00003.gz' for number in range(3)] for split in faces.SPLITS
+        }
+        dealt.append([sorted(tf.data.TFRecordDataset(str(file), 'GZIP').as_numpy_iterator()) for file in files['eval']])
+    assert dealt[0] == dealt[1]
+    assert sum(map(len, dealt[0])) == 48
+    assert min(map(len, dealt[0])) > 5
 
 
 def test_too_many_rejects_stop_the_run_and_carry_the_account(run, table, text, face):

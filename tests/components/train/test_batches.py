@@ -8,11 +8,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import faces
+from components.errors import StepError
 from components.ingest.examples import to_example
 from components.settings import AugmentSettings, TrainSettings
 from components.train.batches import (
+    Share,
     Split,
     evaluation_batches,
+    evaluation_shares,
     evaluation_steps,
     load_split,
     training_batches,
@@ -60,6 +63,45 @@ def test_what_is_left_over_waits_for_another_epoch():
     epochs = np.reshape(found, (4, 20))
     assert all(len(set(epoch)) == 20 for epoch in epochs)
     assert set(epochs.ravel()) == set(range(COUNT))
+
+
+def shared(data: Split, share: Share, seed: int = 7, first_epoch: int = 0):
+    return list(training_batches(data, SETTINGS, seed, first_epoch, tf.identity, share).as_numpy_iterator())
+
+
+@pytest.mark.parametrize('size', [4, 7], ids=['too many rows', 'too few rows'])
+def test_a_worker_of_any_number_of_rows_has_its_share_of_every_batch(size):
+    found = shared(split(), Share(4, size))
+    assert [len(labels) for _, labels in found] == [size] * 16
+    epochs = np.reshape([labels for _, labels in found], (4, 4 * size))
+    for epoch in epochs:
+        times = np.bincount(epoch, minlength=COUNT)
+        assert times.max() - times.min() == 1
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_the_share_of_a_worker_that_goes_on_is_what_it_would_have_been():
+    assert_same(shared(split(), Share(4, 7, 1))[8:], shared(split(), Share(4, 7, 1), first_epoch=2))
+
+
+def test_each_worker_changes_its_images_in_a_way_of_its_own():
+    first, second = shared(split(), Share(4, 5, 0)), shared(split(), Share(4, 5, 1))
+    for (images, labels), (others, same_labels) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        assert np.abs(images - others).max() > 0.1
+
+
+def test_the_only_workers_share_is_everything():
+    assert_same(batches(split()), shared(split(), Share(4, 5)))
+
+
+@pytest.mark.parametrize('replicas', [1, 3])
+def test_each_eval_row_comes_once_and_every_device_has_one_of_every_batch(replicas):
+    found = evaluation_shares(split(), SETTINGS, tf.identity, replicas)
+    assert [row for _, labels in found for row in labels.numpy()] == list(range(COUNT))
+    assert min(len(labels) for _, labels in found) >= replicas
+    with pytest.raises(StepError, match='22 eval rows are too few for 23 devices'):
+        evaluation_shares(split(), SETTINGS, tf.identity, 23)
 
 
 def test_a_split_smaller_than_a_batch_is_one_batch():
