@@ -13,6 +13,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from tfx.orchestration.pipeline import Pipeline
 
 from components.errors import StepError
+from components.train.job import MANIFEST
 from pipeline.beam.check import refuse_on_kubeflow
 from pipeline.config import Config
 from pipeline.dag import create_pipeline
@@ -21,6 +22,7 @@ from pipeline.kubeflow.artifacts import artifact_types, register
 from pipeline.kubeflow.conclusion import Conclusion
 from pipeline.kubeflow.settings import KubeflowSettings, Resources, Volume
 from pipeline.kubeflow.survey import Survey
+from pipeline.kubeflow.training_job import training_job
 from pipeline.kubeflow.volumes import on_volumes
 
 SURVEY: Final = 'Survey'
@@ -111,6 +113,10 @@ def _set_tasks(spec: mend.Spec, settings: KubeflowSettings) -> None:
                 'backoffMaxDuration': f'{settings.retries.maximum_back_off}s',
             }
         executor['container']['resources'] = _resources(_of(settings, task))
+        if _trains_in_job(settings, task):
+            # Where a training runs is no part of Kubeflow's cache key, as the environment is none.
+            job = training_job(settings, task.partition('-')[2], _looked_up(settings, task))
+            executor['container']['env'] = [{'name': MANIFEST, 'value': job}]
 
 
 def _resources(wanted: Resources) -> dict[str, Any]:
@@ -167,6 +173,15 @@ def _volumes(settings: KubeflowSettings, task: str, hooked: bool) -> list[Volume
 
 
 def _of(settings: KubeflowSettings, task: str) -> Resources:
+    """The resources of a task's pod, which only waits where its training is a job."""
+    return _looked_up(settings, 'default' if _trains_in_job(settings, task) else task)
+
+
+def _trains_in_job(settings: KubeflowSettings, task: str) -> bool:
+    return settings.training == 'job' and _step(task) == 'Trainer'
+
+
+def _looked_up(settings: KubeflowSettings, task: str) -> Resources:
     """The resources of the task itself, of its step, or of all."""
     found = (settings.resources.get(name) for name in (task, _step(task), 'default'))
     return next((resources for resources in found if resources is not None), Resources())

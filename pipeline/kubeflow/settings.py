@@ -1,6 +1,7 @@
 """What can be configured of a run on Kubeflow Pipelines. Importing this imports nothing heavy."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from components.settings import demand
 
@@ -98,6 +99,9 @@ class KubeflowSettings:
         retries: of every task but those that refuse.
         secrets: from an environment variable of the tasks to the entry of a Secret that it is set from.
         image_pull_secrets: names of Secrets for the image's registry.
+        training: `pod` trains in the Trainer's own pod; `job` starts a TFJob of `workers.count` pods, which have the
+            resources of `Trainer`, and lets the step, with those of `default`, wait for it.
+        training_job_seconds: how long a job that has ended is kept, with its logs.
     """
 
     image: str = 'emotion-pipeline:latest'
@@ -114,3 +118,12 @@ class KubeflowSettings:
     retries: Retries = Retries()
     secrets: dict[str, SecretKey] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
+    training: Literal['pod', 'job'] = 'pod'
+    training_job_seconds: int = 86_400
+
+    def __post_init__(self):
+        demand(self.training_job_seconds >= 0, 'kubeflow.training_job_seconds is 0 or more')
+        demand(
+            self.training == 'pod' or bool(self.state.claim),
+            'kubeflow.training is job, whose pods share the volume kubeflow.state: give it a claim',
+        )

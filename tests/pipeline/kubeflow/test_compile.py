@@ -1,5 +1,6 @@
 """The compiled pipeline, read back: each thing that Kubeflow would refuse, and what people set of it."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from google.protobuf import json_format
@@ -26,9 +28,15 @@ from tfx.types import standard_artifacts
 
 from components import faces
 from components.errors import StepError
+from components.settings import WorkerSettings, to_json
+from components.train.arguments import Arguments
+from components.train.job import MANIFEST, filled
 from pipeline.config import load
 from pipeline.kubeflow import mend
 from pipeline.kubeflow.compile import compile_graph, compile_pipeline
+from pipeline.kubeflow.settings import KubeflowSettings, Resources
+from pipeline.kubeflow.training_job import training_job
+from tests.components.train.training_operator import check_schema
 
 ROOT = Path(__file__).parents[3]
 UNCACHED = {'Survey', 'RunReport', 'Pusher-faces'} | {
@@ -200,6 +208,67 @@ def test_resources_are_those_of_the_task_else_of_the_step_else_of_all():
     assert 'accelerator' not in containers['Trainer-keypoints']['resources']
     assert {task for task, pod in pods.items() if 'nodeSelector' in pod} == {'Trainer-expression'}
     assert pods['Trainer-expression']['nodeSelector'] == {'labels': {'pool': 'gpu'}}
+
+
+def test_a_training_in_a_job_takes_the_trainers_resources_and_leaves_the_step_those_of_all():
+    containers, pods = executors_of(
+        'kubeflow.training=job',
+        'kubeflow.training_job_seconds=60',
+        'kubeflow.image=registry.example/faces:1',
+        'kubeflow.secrets={TOKEN: {secret: store, key: token}}',
+        'kubeflow.image_pull_secrets=[registry]',
+        'kubeflow.resources.Trainer={cpu_limit: 8, accelerator: nvidia.com/gpu, node_selector: {pool: gpu}}',
+    )
+    assert {task for task, container in containers.items() if 'env' in container} == {
+        f'Trainer-{task}' for task in faces.TASKS
+    }
+    trainer, pod = containers['Trainer-keypoints'], pods['Trainer-keypoints']
+    assert trainer['resources'] == containers['Pusher-faces']['resources']
+    assert 'nodeSelector' not in pod
+    assert pod['pvcMount'] == [{'constant': 'faces-state', 'mountPath': '/mnt/state'}]
+    ((name, text),) = [(entry['name'], entry['value']) for entry in trainer['env']]
+    assert name == MANIFEST
+    arguments = Arguments('keypoints', '/mnt/state/a', [], [], '', '', '', {'workers': to_json(WorkerSettings(3))})
+    job = filled(json.loads(text), 'train-keypoints-0123456789abcdef', arguments, Path('/mnt/state/a/arguments.json'))
+    check_schema(job)
+    assert job['spec']['runPolicy'] == {
+        'backoffLimit': 10,
+        'cleanPodPolicy': 'Running',
+        'ttlSecondsAfterFinished': 60,
+    }
+    workers = job['spec']['tfReplicaSpecs']['Worker']
+    assert (workers['replicas'], workers['restartPolicy']) == (3, 'OnFailure')
+    spec = workers['template']['spec']
+    assert spec['nodeSelector'] == {'pool': 'gpu'}
+    assert spec['imagePullSecrets'] == [{'name': 'registry'}]
+    (container,) = spec['containers']
+    assert container['image'] == 'registry.example/faces:1'
+    assert container['command'] == ['python', '-m', 'components.train.worker']
+    assert container['args'] == ['--arguments', '/mnt/state/a/arguments.json']
+    assert container['resources']['limits'] == {'cpu': '8', 'memory': '4.0G', 'nvidia.com/gpu': '1'}
+    assert container['volumeMounts'] == [{'name': 'state', 'mountPath': '/mnt/state'}]
+    assert container['env'] == [{'name': 'TOKEN', 'valueFrom': {'secretKeyRef': {'name': 'store', 'key': 'token'}}}]
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [
+        lambda job: job['spec'].update(tfReplicaSpec={}),
+        lambda job: job['spec'].pop('runPolicy'),
+        lambda job: job['spec']['tfReplicaSpecs']['Worker'].update(restartPolicy='Sometimes'),
+        lambda job: job['spec']['tfReplicaSpecs']['Worker']['template']['spec']['containers'][0].update(name='other'),
+        lambda job: job['spec']['tfReplicaSpecs']['Worker']['template']['spec']['containers'][0].update(arg=[]),
+        lambda job: job['metadata'].update(name='Train'),
+    ],
+)
+def test_the_schema_of_the_job_sees_what_is_wrong(broken):
+    job = json.loads(training_job(KubeflowSettings(), 'keypoints', Resources()))
+    arguments = Arguments('keypoints', '/mnt/state/a', [], [], '', '', '', {})
+    filled(job, 'train', arguments, Path('/mnt/state/a/arguments.json'))
+    check_schema(job)
+    broken(job)
+    with pytest.raises(jsonschema.ValidationError):
+        check_schema(job)
 
 
 def test_secrets_are_named_and_volumes_mounted_where_they_are_used():
