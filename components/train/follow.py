@@ -16,7 +16,7 @@ from typing import Final
 
 from components.errors import StepError
 from components.train import arguments, replicas
-from components.train.worker import REFUSED
+from components.train.worker import ATTENDED, REFUSED
 
 _POLL_SECONDS: Final = 1.0
 
@@ -65,8 +65,10 @@ def _take_part(file: Path, done: set[tuple[Path, int]]) -> None:
     if key in done:
         return
     logger.info('takes part in %s', file.parent)
-    command = [sys.executable, '-m', 'components.train.worker', '--arguments', str(file)]
-    status = subprocess.run(command).returncode  # noqa: S603 - our own module
+    command = [sys.executable, '-m', 'components.train.worker', '--arguments', str(file), ATTENDED]
+    # Its end of the pipe goes when this process does, however that ends.
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603 - our own module
+        status = process.wait()
     if status in (0, REFUSED):
         done.add(key)
     logger.info('ended with status %d%s', status, '' if status in (0, REFUSED) else '; starts again')

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tensorflow as tf
+
 from components.errors import StepError
 from components.train import arguments, job, processes
 from components.train.arguments import Arguments
@@ -28,6 +30,11 @@ def run(task: Task, given: 'FnArgs') -> None:
         train(task, wanted, alone())
     elif wanted.workers.start == 'external':
         _train_with(wanted, [_of_the_chief(wanted.workers.count)])
+    elif tf.config.list_physical_devices('GPU'):
+        raise StepError(
+            'workers.start is local, for processors, and this machine has a GPU: with workers.count at 1 one process '
+            'trains on all of its GPUs.'
+        )
     else:
         _train_with(wanted, None)
 

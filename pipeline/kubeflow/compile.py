@@ -22,7 +22,7 @@ from pipeline.kubeflow.artifacts import artifact_types, register
 from pipeline.kubeflow.conclusion import Conclusion
 from pipeline.kubeflow.settings import KubeflowSettings, Resources, Volume
 from pipeline.kubeflow.survey import Survey
-from pipeline.kubeflow.training_job import training_job
+from pipeline.kubeflow.training_job import refuse_workers_in_one_pod, training_job
 from pipeline.kubeflow.volumes import on_volumes
 
 SURVEY: Final = 'Survey'
@@ -51,6 +51,7 @@ def compile_pipeline(config: Config) -> str:
     if not _NAME.fullmatch(config.name):
         raise StepError(f'name is {config.name!r}: on Kubeflow it has lower-case letters, digits and - alone.')
     refuse_on_kubeflow(config.beam)
+    refuse_workers_in_one_pod(config)
     placed = on_volumes(config)
     survey = Survey(placed).with_id(SURVEY)
     outcomes, last = '', None

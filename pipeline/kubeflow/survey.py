@@ -20,6 +20,7 @@ from components.source import distribution_fingerprint
 from data.publish import FILES
 from pipeline.config import Config, build, to_yaml
 from pipeline.kubeflow import parameters
+from pipeline.kubeflow.training_job import refuse_workers_in_one_pod
 from pipeline.kubeflow.volumes import on_volumes
 from pipeline.world import World, from_texts, survey, text_names, to_texts
 
@@ -62,6 +63,7 @@ class Executor(base_executor.BaseExecutor):
             )
         request = parameters.read(build(compiled, (), 'as compiled'), values)
         config = on_volumes(build(compiled, request.settings, 'of this run'))
+        refuse_workers_in_one_pod(config)
         _draw(config)
         world = survey(config, request.overrides, uuid.uuid4().hex if request.retrain else '')
         for name, text in to_texts(dataclasses.replace(world, started=began)).items():

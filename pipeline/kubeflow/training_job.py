@@ -8,13 +8,24 @@ sets no TF_CONFIG (kubeflow/trainer issues 2443 and 2699).
 import json
 from typing import Any, Final
 
+from components.errors import StepError
 from components.train.job import GROUP, REPLICAS, VERSION
+from pipeline.config import Config
 from pipeline.kubeflow.settings import KubeflowSettings, Resources
 
 CONTAINER: Final = 'tensorflow'
 """The operator sets TF_CONFIG in the container of this name alone."""
 
 COMMAND: Final = ('python', '-m', 'components.train.worker')
+
+
+def refuse_workers_in_one_pod(config: Config) -> None:
+    """Raises StepError where several workers would be processes in the Trainer's pod."""
+    if config.workers.count > 1 and config.kubeflow.training == 'pod':
+        raise StepError(
+            f'workers.count is {config.workers.count} and kubeflow.training pod: set kubeflow.training to job for as '
+            'many pods, or workers.count to 1 for one process on all GPUs of the pod.'
+        )
 
 
 def training_job(settings: KubeflowSettings, task: str, resources: Resources) -> str:

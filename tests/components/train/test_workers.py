@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -25,6 +28,7 @@ from components.train import expression, job, keypoints
 from components.train.batches import Share, load_own, load_split, training_batches
 from components.train.component import configuration
 from components.train.fit import optimizer
+from components.train.processes import loopback
 from components.train.replicas import TF_CONFIG
 from pipeline.kubeflow.settings import KubeflowSettings, Resources, SecretKey, Volume
 from pipeline.kubeflow.training_job import training_job
@@ -62,8 +66,8 @@ def settings(tiny) -> TrainSettings:
 def ask(transformed, files) -> Callable[..., FnArgs]:
     """What TFX's Trainer asks for."""
 
-    def given(folder: Path, task: str, settings: TrainSettings, restarts: int = 2) -> FnArgs:
-        told = configuration(settings, SEED, str(folder / 'checkpoints'), '', WorkerSettings(2, 'local', restarts))
+    def given(folder: Path, task: str, settings: TrainSettings, restarts: int = 2, start: str = 'local') -> FnArgs:
+        told = configuration(settings, SEED, str(folder / 'checkpoints'), '', WorkerSettings(2, start, restarts))
         return FnArgs(
             train_files=files(task, faces.TRAIN_SPLIT),
             eval_files=files(task, faces.EVAL_SPLIT),
@@ -207,7 +211,28 @@ def test_a_job_on_a_cluster_trains_alike_though_a_pod_is_killed(
     assert {'Running', 'Restarting'} <= set(states)
 
 
-def test_all_that_a_recipe_may_ask_for_works_on_several_workers(ask, settings, tmp_path):
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> Iterator[None]:
+    """TF_CONFIG around this process as that of the chief, and the other worker, which follows the trainings here."""
+    chief, other = loopback(2)
+    environment = {**os.environ, TF_CONFIG: other}
+    follower = subprocess.Popen(
+        [sys.executable, '-m', 'components.train.follow', str(tmp_path / 'checkpoints')],
+        env=environment,
+        start_new_session=True,
+    )
+    monkeypatch.setenv(TF_CONFIG, chief)
+    try:
+        yield
+        assert follower.poll() is None
+    finally:
+        os.killpg(follower.pid, signal.SIGKILL)
+        follower.wait()
+
+
+def test_all_that_a_recipe_may_ask_for_works_with_a_worker_that_somebody_else_starts(
+    ask, settings, tmp_path, elsewhere
+):
     asked = dataclasses.replace(
         settings,
         epochs=2,
@@ -219,7 +244,7 @@ def test_all_that_a_recipe_may_ask_for_works_on_several_workers(ask, settings, t
         calibration_percent=10.0,
         augment=dataclasses.replace(settings.augment, mixup=0.3, cutmix=0.3),
     )
-    expression.run_fn(ask(tmp_path, faces.EXPRESSION_MODEL, asked))
+    expression.run_fn(ask(tmp_path, faces.EXPRESSION_MODEL, asked, start='external'))
     found = np.load(tmp_path / 'run' / 'predictions.npz')
     figures = history(tmp_path)
     assert {len(values) for values in figures.values()} == {2}
@@ -243,9 +268,31 @@ def test_a_launcher_that_has_restarted_often_enough_gives_up_in_one_line(ask, se
     assert not workers()
 
 
-def test_workers_with_too_few_files_are_refused_at_once(ask, settings, tmp_path):
+def test_workers_with_too_few_files_are_refused_and_not_started_again(ask, settings, tmp_path):
     given = ask(tmp_path, faces.KEYPOINT_MODEL, settings)
     given.train_files = [given.train_files[0].replace('*', '*-00000-*')]
     with pytest.raises(StepError, match='2 workers cannot share 1 files .*ingest.keypoints.shards at 2 or more'):
         keypoints.run_fn(given)
     assert not workers()
+
+
+@pytest.mark.parametrize(
+    ('environment', 'message'),
+    [
+        ('', 'workers.count is 2 and workers.start external, but TF_CONFIG names 1 workers'),
+        (loopback(2)[1], 'TF_CONFIG makes this process the worker 1: the pipeline runs where the chief is'),
+    ],
+)
+def test_the_pipeline_runs_where_the_chief_is(ask, settings, tmp_path, monkeypatch, environment, message):
+    monkeypatch.setenv(TF_CONFIG, environment)
+    with pytest.raises(StepError, match=message):
+        keypoints.run_fn(ask(tmp_path, faces.KEYPOINT_MODEL, settings, start='external'))
+
+
+def test_a_worker_whose_starter_is_gone_ends(tmp_path):
+    worker = subprocess.Popen(
+        [sys.executable, '-m', 'components.train.worker', '--arguments', str(tmp_path / 'none.json'), '--attended'],
+        stdin=subprocess.PIPE,
+    )
+    worker.stdin.close()
+    assert worker.wait(60) == 1

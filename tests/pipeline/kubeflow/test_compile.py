@@ -250,6 +250,12 @@ def test_a_training_in_a_job_takes_the_trainers_resources_and_leaves_the_step_th
     assert container['env'] == [{'name': 'TOKEN', 'valueFrom': {'secretKeyRef': {'name': 'store', 'key': 'token'}}}]
 
 
+def test_several_workers_in_one_pod_are_refused():
+    with pytest.raises(StepError, match='workers.count is 2 and kubeflow.training pod: set kubeflow.training to job'):
+        compile_pipeline(load('full', ['workers.count=2']))
+    compile_pipeline(load('full', ['workers.count=2', 'kubeflow.training=job']))
+
+
 @pytest.mark.parametrize(
     'broken',
     [
