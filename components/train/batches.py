@@ -229,8 +229,10 @@ def evaluation_batches(
 
 def evaluation_shares(
     split: Split, settings: TrainSettings, encode: Callable[[tf.Tensor], tf.Tensor], replicas: int
-) -> list[tuple[tf.Tensor, tf.Tensor]]:
+) -> list[tuple[np.ndarray, tf.Tensor]]:
     """One worker's part of the eval split in batches of nearly one size, so that each replica has a row of every one.
+
+    The images stay where they are until a batch is asked about: as tensors they would fill a GPU.
 
     Raises:
         StepError: there are more replicas than rows.
@@ -240,10 +242,8 @@ def evaluation_shares(
             f'{len(split)} eval rows are too few for {replicas} devices: train on fewer, or give more data.'
         )
     count = min(evaluation_steps(split, settings), len(split) // replicas)
-    return [
-        (tf.constant(split.pixels[rows]), encode(tf.constant(split.truth[rows])))
-        for rows in np.array_split(np.arange(len(split)), count)
-    ]
+    parts = zip(np.array_split(split.pixels, count), np.array_split(split.truth, count), strict=True)
+    return [(pixels, encode(tf.constant(truth))) for pixels, truth in parts]
 
 
 def training_steps(split: Split, settings: TrainSettings) -> int:

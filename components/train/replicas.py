@@ -19,7 +19,7 @@ from components.errors import StepError
 TF_CONFIG: Final = 'TF_CONFIG'
 """The environment variable with which TensorFlow tells a process where all workers are, and which of them it is."""
 
-Batch = tuple[tf.Tensor, tf.Tensor]
+Batch = tuple[tf.Tensor | np.ndarray, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Worker:
     def spread(self, batch: Batch) -> Any:
         """This worker's share of a batch, dealt out to its replicas."""
         if self.local_replicas == 1:
-            return batch
+            return tuple(map(tf.convert_to_tensor, batch))
         images, targets = (
             [tf.constant(part) for part in np.array_split(values, self.local_replicas)] for values in batch
         )

@@ -93,20 +93,18 @@ def train(name, settings, worker):
 
 train('one', settings, alone())
 train('two', settings, two)
-if sys.argv[2] == 'half':
-    train('dropout', dataclasses.replace(settings, epochs=1, dropout=0.3, stochastic_depth=0.3), two)
-    keras.config.set_dtype_policy('mixed_float16')
-    train('half', dataclasses.replace(settings, epochs=1), two)
+keras.config.set_dtype_policy('mixed_float16')
+train('coarse', dataclasses.replace(settings, epochs=1, dropout=0.1, stochastic_depth=0.1), two)
 """
 
 
 def test_two_devices_learn_as_one(tmp_path):
-    """To four digits. Dropout and float16 are random or coarse: that they train is all that is asked of them."""
-    subprocess.run([sys.executable, '-c', TRAIN, str(tmp_path), 'half'], check=True, timeout=600)
-    one, two, half = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('one', 'two', 'half'))
+    """To four digits. Dropout is random and float16 coarse: that they train is all that is asked of them."""
+    subprocess.run([sys.executable, '-c', TRAIN, str(tmp_path)], check=True, timeout=600)
+    one, two, coarse = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('one', 'two', 'coarse'))
     assert one.keys() == two.keys()
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=1e-4, err_msg=name)
     answers = [np.load(tmp_path / f'{name}.npz')['arr_0'] for name in ('one', 'two')]
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-3)
-    assert half['loss'][0] == pytest.approx(one['loss'][0], rel=0.05)
+    assert coarse['loss'][0] == pytest.approx(one['loss'][0], rel=0.2)
