@@ -96,32 +96,43 @@ def train(task: Task, arguments: Arguments, worker: Worker) -> None:
 
     training, calibration = hold_out(load(arguments.train_files), percent, worker.total)
     evaluation = load(arguments.eval_files)
-    folder, run_folder = Path(arguments.folder), Path(arguments.model_run_dir)
+    folder, logs = Path(arguments.folder), Path(arguments.model_run_dir) / 'logs'
     with precision(settings):
-        network, history = fit_generations(
-            task, settings, seed, training, evaluation, folder, run_folder / 'logs', worker
-        )
+        network, history = fit_generations(task, settings, seed, training, evaluation, folder, logs, worker)
         if worker.is_chief:
-            truth_of_training = training.truth
+            truth = training.truth
             if worker.count > 1:
-                truth_of_training, calibration = load_held_out(
-                    arguments.train_files, transform_output, task.name, percent
-                )
+                truth, calibration = load_held_out(arguments.train_files, transform_output, task.name, percent)
                 evaluation = load_split(arguments.eval_files, transform_output, task.name)
-            answering, temperature = finish(task, network, settings, truth_of_training, calibration)
-            prediction = task.decode(predict(answering, settings, evaluation))
-            truth = task.to_truth(evaluation.truth)
-            run_folder.mkdir(parents=True, exist_ok=True)
-            write_predictions(run_folder, evaluation, truth, prediction)
-            write_attention(run_folder, task.question, network, evaluation, truth, prediction)
-            if task.has_probabilities:
-                write_temperature(run_folder, temperature)
-            (run_folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
+            answering, temperature = finish(task, network, settings, truth, calibration)
+            _write(task, settings, arguments, network, answering, temperature, evaluation, history)
             save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
     # A worker that left before the chief has done would be taken for a dead one.
     worker.total(0)
     if worker.is_chief:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(
+    task: Task,
+    settings: TrainSettings,
+    arguments: Arguments,
+    network: keras.Model,
+    answering: keras.Model,
+    temperature: Temperature,
+    evaluation: Split,
+    history: dict[str, list[float]],
+) -> None:
+    """What is told of a model, into the model run's folder."""
+    folder = Path(arguments.model_run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    prediction = task.decode(predict(answering, settings, evaluation))
+    truth = task.to_truth(evaluation.truth)
+    write_predictions(folder, evaluation, truth, prediction)
+    write_attention(folder, task.question, network, evaluation, truth, prediction)
+    if task.has_probabilities:
+        write_temperature(folder, temperature)
+    (folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
 
 
 def fit_generations(
