@@ -259,12 +259,6 @@ sections = [field.name for field in dataclasses.fields(Config)]
 # The first text of a fresh clone waits for Hypothesis to read Unicode's tables.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(sections), plain, max_size=3), st.sampled_from(['train.expression', 'check']))
-def test_fewer_files_than_workers_are_told():
-    with pytest.raises(StepError, match='ingest.keypoints.shards is 1: give each of 2 workers'):
-        load('demo', ['workers.count=2', 'ingest.keypoints.shards=1'])
-    assert load('demo', ['workers.count=2', 'ingest.keypoints.shards=3']).workers.count == 2
-
-
 def test_whatever_is_written_loads_or_ends_in_one_line(tmp_path_factory, values, section):
     path = tmp_path_factory.getbasetemp() / 'any.yaml'
     path.write_text(yaml.safe_dump(values), encoding='utf-8')
@@ -304,3 +298,9 @@ def test_a_number_that_makes_no_sense_is_told_with_its_rule(override, rule):
     with pytest.raises(StepError, match=rule) as caught:
         load('demo', [override])
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_fewer_files_than_workers_are_told():
+    with pytest.raises(StepError, match='ingest.keypoints.shards is 1: give each of 2 workers'):
+        load('demo', ['workers.count=2', 'ingest.keypoints.shards=1'])
+    assert load('demo', ['workers.count=2', 'ingest.keypoints.shards=3']).workers.count == 2
