@@ -89,6 +89,6 @@ def _environment(settings: KubeflowSettings) -> list[dict[str, Any]]:
 def _resources(wanted: Resources) -> dict[str, Any]:
     extended = {wanted.accelerator: str(wanted.accelerators)} if wanted.accelerator else {}
     return {
-        'requests': {'cpu': f'{wanted.cpu_request}', 'memory': f'{wanted.memory_request}G', **extended},
-        'limits': {'cpu': f'{wanted.cpu_limit}', 'memory': f'{wanted.memory_limit}G', **extended},
+        'requests': {'cpu': f'{wanted.cpu_request:g}', 'memory': f'{wanted.memory_request:g}G', **extended},
+        'limits': {'cpu': f'{wanted.cpu_limit:g}', 'memory': f'{wanted.memory_limit:g}G', **extended},
     }

@@ -104,7 +104,9 @@ def test_two_devices_learn_as_one(tmp_path):
     one, two, coarse = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('one', 'two', 'coarse'))
     assert one.keys() == two.keys()
     for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, rtol=1e-4, err_msg=name)
+        # An answer that is as good as tied may turn: one row of the 37.
+        slack = 1 / 30 if 'accuracy' in name else 0.0
+        np.testing.assert_allclose(two[name], values, rtol=1e-4, atol=slack, err_msg=name)
     answers = [np.load(tmp_path / f'{name}.npz')['arr_0'] for name in ('one', 'two')]
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-3)
     assert coarse['loss'][0] == pytest.approx(one['loss'][0], rel=0.2)

@@ -245,7 +245,7 @@ def test_a_training_in_a_job_takes_the_trainers_resources_and_leaves_the_step_th
     assert container['image'] == 'registry.example/faces:1'
     assert container['command'] == ['python', '-m', 'components.train.worker']
     assert container['args'] == ['--arguments', '/mnt/state/a/arguments.json']
-    assert container['resources']['limits'] == {'cpu': '8', 'memory': '4.0G', 'nvidia.com/gpu': '1'}
+    assert container['resources']['limits'] == {'cpu': '8', 'memory': '4G', 'nvidia.com/gpu': '1'}
     assert container['volumeMounts'] == [{'name': 'state', 'mountPath': '/mnt/state'}]
     assert container['env'] == [{'name': 'TOKEN', 'valueFrom': {'secretKeyRef': {'name': 'store', 'key': 'token'}}}]
 
