@@ -161,8 +161,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         name: of a file in `pipeline/configs` without its suffix, or the path of a YAML file. Its key `extends` names
-            another configuration, likewise, whose values hold where it has none of its own; a relative path there starts
-            at the file's folder.
+            another configuration, likewise, whose values hold where it has none of its own; a relative path there
+            starts at the file's folder.
         overrides: `section.key=value`, the value in YAML.
 
     Raises:

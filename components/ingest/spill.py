@@ -1,16 +1,20 @@
 """Rows on their way from the first pass to the second: in files beside the outputs, so that no runner keeps them."""
 
-import pickle
+import struct
 import uuid
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+from apache_beam.coders import BytesCoder, ListCoder, StrUtf8Coder, TupleCoder, VarIntCoder
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from components.ingest.parse import LeftOut, Rejected
 
+_PREPARED, _REJECTED, _LEFT_OUT, _FAULT = range(4)
+_LENGTH: Final = struct.Struct('<Q')
 _BLOCK_ROWS: Final = 256
 _BLOCK_BYTES: Final = 4 << 20  # of Examples; encoded images may have many megabytes each
 
@@ -73,15 +77,45 @@ class Writer:
             self._flush()
 
     def _flush(self) -> None:
-        pickle.dump(self._block, self._stream, protocol=pickle.HIGHEST_PROTOCOL)
+        if self._block:
+            encoded = _coder().encode([_fields(row) for row in self._block])
+            self._stream.write(_LENGTH.pack(len(encoded)) + encoded)
         self._block, self._bytes = [], 0
 
 
 def read(path: str) -> Iterator[list[Row]]:
     """The blocks of rows of one file, in their order."""
+    coder = _coder()
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        while True:
-            try:
-                yield pickle.load(stream)  # noqa: S301 - written by this run's own workers
-            except EOFError:
-                return
+        while length := stream.read(_LENGTH.size):
+            yield [_row(*fields) for fields in coder.decode(stream.read(*_LENGTH.unpack(length)))]
+
+
+def _coder() -> ListCoder:
+    """Of the blocks: kind, texts, numbers and bytes of each row. None of these coders pickles what it does not know."""
+    texts, numbers, contents = ListCoder(StrUtf8Coder()), ListCoder(VarIntCoder()), ListCoder(BytesCoder())
+    return ListCoder(TupleCoder([VarIntCoder(), texts, numbers, contents]))
+
+
+def _fields(row: Row) -> tuple[int, list[str], list[int], list[bytes]]:
+    if isinstance(row, Prepared):
+        return _PREPARED, [row.source, row.group, row.split], [row.row, row.label], [row.content_hash, row.example]
+    if isinstance(row, LeftOut):
+        return _LEFT_OUT, [row.source, row.reason], [row.row], []
+    if isinstance(row, Fault):
+        return _FAULT, [row.path, row.message], [], []
+    shape, pixels = ([], []) if row.image is None else (row.image.shape, [row.image.tobytes()])
+    return _REJECTED, [row.source, row.reason, row.detail], [row.row, *shape], pixels
+
+
+def _row(kind: int, texts: list[str], numbers: list[int], contents: list[bytes]) -> Row:
+    if kind == _PREPARED:
+        (source, group, split), (row, label), (content_hash, example) = texts, numbers, contents
+        return Prepared(source, row, content_hash, group, label, split, example)
+    if kind == _LEFT_OUT:
+        return LeftOut(texts[0], numbers[0], texts[1])
+    if kind == _FAULT:
+        return Fault(*texts)
+    (source, reason, detail), (row, *shape) = texts, numbers
+    image: Any = np.frombuffer(contents[0], np.uint8).reshape(shape) if contents else None
+    return Rejected(source, row, reason, detail, image)

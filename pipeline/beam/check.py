@@ -19,7 +19,7 @@ import httpx
 
 from components.errors import StepError
 from pipeline.beam import probe
-from pipeline.beam.settings import BeamSettings, WorkerSettings, endpoint, job_server_jar, needs_java, to_flags
+from pipeline.beam.settings import BeamSettings, BeamWorkerSettings, endpoint, job_server_jar, needs_java, to_flags
 from pipeline.config import TASKS, Config, of
 
 OLDEST_JAVA: Final = 8
@@ -155,7 +155,7 @@ def _job_service(address: str) -> Iterator[str]:
             yield f"what answers at {address} (beam.job_endpoint) is no job service of Beam's ({code})."
 
 
-def _workers(workers: WorkerSettings) -> Iterator[str]:
+def _workers(workers: BeamWorkerSettings) -> Iterator[str]:
     """Of an engine on this machine: what its nodes see is what is seen from here."""
     if workers.environment == 'external' and not _answers(workers.address):
         yield f'no worker pool answers at {workers.address} (beam.workers.address): start it, or name where it runs.'

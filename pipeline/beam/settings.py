@@ -55,7 +55,7 @@ _SET_BY: Final = {
 
 
 @dataclass(frozen=True)
-class WorkerSettings:
+class BeamWorkerSettings:
     """Where the steps' own code runs, on every engine but `direct` and `dataflow`.
 
     Attributes:
@@ -159,7 +159,7 @@ class BeamSettings:
     runner: Runner = 'direct'
     job_endpoint: str = ''
     timeout: int = 2 * 3600
-    workers: WorkerSettings = WorkerSettings()
+    workers: BeamWorkerSettings = BeamWorkerSettings()
     flink: FlinkSettings = FlinkSettings()
     spark: SparkSettings = SparkSettings()
     dataflow: DataflowSettings = DataflowSettings()
@@ -228,7 +228,7 @@ def _cluster(settings: BeamSettings) -> list[str]:
     return [*flags, f'--{settings.runner}_job_server_jar={jar}'] if jar else flags
 
 
-def _workers(workers: WorkerSettings) -> list[str]:
+def _workers(workers: BeamWorkerSettings) -> list[str]:
     config = {
         'external': workers.address,
         'docker': workers.image,
@@ -268,7 +268,7 @@ def _demand_flag(flag: str) -> None:
     demand(name not in _SET_BY, f'beam.flags holds {flag}: set {_SET_BY.get(name)} instead')
 
 
-def _demand_workers(workers: WorkerSettings) -> None:
+def _demand_workers(workers: BeamWorkerSettings) -> None:
     needed = {'external': 'address', 'docker': 'image', 'process': 'command'}.get(workers.environment)
     demand(
         needed is None or bool(getattr(workers, needed)),
