@@ -282,6 +282,7 @@ def test_workers_with_too_few_files_are_refused_and_not_started_again(ask, setti
         ('', 'workers.count is 2 and workers.start external, but TF_CONFIG names 1 workers'),
         (loopback(2)[1], 'TF_CONFIG makes this process the worker 1: the pipeline runs where the chief is'),
     ],
+    ids=['alone', 'no chief'],
 )
 def test_the_pipeline_runs_where_the_chief_is(ask, settings, tmp_path, monkeypatch, environment, message):
     monkeypatch.setenv(TF_CONFIG, environment)
