@@ -1,18 +1,20 @@
 """The pushed version that answers."""
 
+import tempfile
 from pathlib import Path
 
 from components import faces
 from components.errors import StepError
 from components.inference.network import ServedVersion, load_version
-from components.push.versions import versions
+from components.push.versions import Place, copy, versions
+from components.storage.uris import is_stored
 
 
-def load_pushed(folder: Path, version: int | None = None) -> ServedVersion:
+def load_pushed(folder: Place, version: int | None = None) -> ServedVersion:
     """Loads a version of `faces`.
 
     Args:
-        folder: the model's serving folder, which holds a folder for each version.
+        folder: the model's serving folder, which holds a folder for each version; a path or a URI.
         version: its number; the newest where none is named.
 
     Raises:
@@ -26,4 +28,9 @@ def load_pushed(folder: Path, version: int | None = None) -> ServedVersion:
     chosen = present[-1] if version is None else version
     if chosen not in present:
         raise StepError(f'{folder} holds no version {chosen}: choose one of {", ".join(map(str, present))}.')
-    return load_version(folder / str(chosen), faces.JOINT_MODEL, chosen)
+    if not is_stored(folder):
+        return load_version(Path(folder) / str(chosen), faces.JOINT_MODEL, chosen)
+    with tempfile.TemporaryDirectory(prefix='version-') as temporary:
+        copied = Path(temporary) / str(chosen)
+        copy(folder, chosen, copied)
+        return load_version(copied, faces.JOINT_MODEL, chosen)

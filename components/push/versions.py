@@ -1,25 +1,27 @@
 """The serving folder: `serving/<model>/<version>/` in TensorFlow Serving's layout, which serves the highest version.
 
-Every version appears whole or not at all: it is staged beside the others under a name that servers overlook, and then
-renamed. Beside the SavedModel lies its provenance.
+Every version appears whole or not at all, on this machine by a rename (`local_folder`) and in an object store by an
+object that is written last (`stored_folder`). Beside the SavedModel lies its provenance.
 """
 
 import dataclasses
 import json
 import shutil
 import tempfile
-import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import filelock
+from typing import Final, Protocol
 
 from components.errors import StepError
+from components.push.local_folder import LocalFolder
+from components.storage.uris import is_stored
 
 PROVENANCE: Final = 'assets.extra/provenance.json'
 MODEL_CARD: Final = 'assets.extra/model_card.md'
-IDENTITY: Final = '.identity'
+
+Place = Path | str
+"""A model's serving folder: a path, or the URI `s3://bucket/<serving>/<model>`."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +53,69 @@ class Provenance:
     rollback_of: int | None = None
 
 
-def versions(folder: Path) -> list[int]:
+class ServingFolder(Protocol):
+    """What a place must do so that versions can be pushed to it and read from it."""
+
+    def numbers(self) -> list[int]:
+        """The whole versions, oldest first."""
+
+    def read(self, version: int, name: str) -> str:
+        """A text of a version; raises OSError or UnicodeDecodeError where there is none."""
+
+    def identity(self) -> str:
+        """A text that stays with the folder and changes when it is made anew."""
+
+    def exclusive(self) -> AbstractContextManager:
+        """Keeps other pushers out, where that is needed."""
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """A folder on this machine for what will be a version."""
+
+    def add(self, staged: Path) -> int:
+        """Makes what was staged a version with a number above all others, whole or not at all; that number."""
+
+    def copy(self, version: int, destination: Path) -> None:
+        """Copies a whole version to a folder that is made for it; raises OSError where there is none."""
+
+    def prune(self, keep: int) -> None:
+        """Removes the oldest versions beyond `keep`, and what pushes that were killed have left."""
+
+
+def at(place: Place) -> ServingFolder:
+    """The serving folder at a path or a URI."""
+    if is_stored(place):
+        from components.push.stored_folder import StoredFolder
+
+        return StoredFolder(str(place))
+    return LocalFolder(Path(place))
+
+
+def versions(folder: Place) -> list[int]:
     """The whole versions of a model, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if _is_version(entry))
+    return at(folder).numbers()
 
 
-def served(folder: Path) -> int | None:
+def served(folder: Place) -> int | None:
     """The version that a server of this folder answers with."""
     return max(versions(folder), default=None)
 
 
-def provenance(folder: Path, version: int) -> Provenance:
-    path = folder / str(version) / PROVENANCE
+def provenance(folder: Place, version: int) -> Provenance:
     try:
-        return Provenance(**json.loads(path.read_text(encoding='utf-8')))
+        return Provenance(**json.loads(at(folder).read(version, PROVENANCE)))
     except (OSError, ValueError, TypeError) as error:
         raise StepError(
-            f'{path} is missing or damaged: remove version {version} of this model or push it again.'
+            f'{folder}/{version}/{PROVENANCE} is missing or damaged: remove version {version} of this model or push it '
+            'again.'
         ) from error
 
 
-def baseline(folder: Path, candidate: str, artifact: str | None = None) -> int | None:
+def copy(folder: Place, version: int, destination: Path) -> None:
+    """Copies a whole version to a folder that is made for it; raises OSError where there is none."""
+    at(folder).copy(version, destination)
+
+
+def baseline(folder: Place, candidate: str, artifact: str | None = None) -> int | None:
     """The version that a candidate has to beat: the newest that is not the candidate itself.
 
     When a run is repeated, its own model is already served; what it had to beat stays the same, and so does its result.
@@ -92,16 +134,12 @@ def baseline(folder: Path, candidate: str, artifact: str | None = None) -> int |
     return max(others, default=None)
 
 
-def identity(folder: Path) -> str:
+def identity(folder: Place) -> str:
     """A text that stays with the folder and changes when it is made anew, so that what was lost is pushed again."""
-    path = folder / IDENTITY
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex, encoding='utf-8')
-    return path.read_text(encoding='utf-8')
+    return at(folder).identity()
 
 
-def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | None, keep: int, card: str = '') -> int:
+def publish(saved_model: Path, folder: Place, facts: Provenance, warmup: Path | None, keep: int, card: str = '') -> int:
     """Makes a SavedModel the served version, and removes the oldest versions beyond `keep`.
 
     Args:
@@ -116,29 +154,26 @@ def publish(saved_model: Path, folder: Path, facts: Provenance, warmup: Path | N
         The new version; the served one where that is this very model, pushed by a run that was killed afterwards; 0
         where an older version is: since then it was replaced or rolled back, and a repeated run does not undo that.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / '.lock'):
-        current = served(folder)
+    place = at(folder)
+    with place.exclusive():
         if facts.rollback_of is None:
             same = [version for version in versions(folder) if _is_the_same(provenance(folder, version), facts)]
             if same:
-                return same[-1] if same[-1] == current else 0
-        staged = Path(tempfile.mkdtemp(prefix='.staged-', dir=folder))
-        shutil.copytree(saved_model, staged, dirs_exist_ok=True)
-        (staged / PROVENANCE).parent.mkdir(exist_ok=True)
-        (staged / PROVENANCE).write_text(json.dumps(dataclasses.asdict(facts), indent=1), encoding='utf-8')
-        if card:
-            (staged / MODEL_CARD).write_text(card, encoding='utf-8')
-        if warmup is not None:
-            shutil.copyfile(warmup, staged / 'assets.extra' / 'tf_serving_warmup_requests')
-        staged.chmod(0o755)
-        version = (current or 0) + 1
-        staged.rename(folder / str(version))
-        _prune(folder, keep)
+                return same[-1] if same[-1] == served(folder) else 0
+        with place.staging() as staged:
+            shutil.copytree(saved_model, staged, dirs_exist_ok=True)
+            (staged / PROVENANCE).parent.mkdir(exist_ok=True)
+            (staged / PROVENANCE).write_text(json.dumps(dataclasses.asdict(facts), indent=1), encoding='utf-8')
+            if card:
+                (staged / MODEL_CARD).write_text(card, encoding='utf-8')
+            if warmup is not None:
+                shutil.copyfile(warmup, staged / 'assets.extra' / 'tf_serving_warmup_requests')
+            version = place.add(staged)
+        place.prune(keep)
     return version
 
 
-def rollback(folder: Path, version: int | None, created: str) -> tuple[int, int]:
+def rollback(folder: Place, version: int | None, created: str) -> tuple[int, int]:
     """Makes an older version the served one again, as a copy with a higher number.
 
     Args:
@@ -159,23 +194,11 @@ def rollback(folder: Path, version: int | None, created: str) -> tuple[int, int]
     if wanted not in present:
         raise StepError(f'{folder} holds no version {wanted}: choose one of {", ".join(map(str, present))}.')
     facts = dataclasses.replace(provenance(folder, wanted), created=created, rollback_of=wanted)
-    return wanted, publish(folder / str(wanted), folder, facts, None, len(present) + 1)
-
-
-def _is_version(entry: Path) -> bool:
-    name = entry.name
-    return name.isascii() and name.isdecimal() and name == str(int(name)) and entry.is_dir()
+    with tempfile.TemporaryDirectory(prefix='rollback-') as temporary:
+        copied = Path(temporary) / str(wanted)
+        copy(folder, wanted, copied)
+        return wanted, publish(copied, folder, facts, None, len(present) + 1)
 
 
 def _is_the_same(one: Provenance, other: Provenance) -> bool:
     return one.artifact == other.artifact or one.made_of == other.made_of != ''
-
-
-def _prune(folder: Path, keep: int) -> None:
-    for leftover in folder.glob('.staged-*'):
-        shutil.rmtree(leftover)
-    for version in versions(folder)[: -max(1, keep)]:
-        # A reader never sees half a version go, either.
-        doomed = folder / f'.staged-{version}'
-        (folder / str(version)).rename(doomed)
-        shutil.rmtree(doomed)
