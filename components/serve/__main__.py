@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
@@ -16,7 +15,7 @@ _PORT: Final = click.IntRange(0, 65535)
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True})
-@click.option('--folder', type=click.Path(path_type=Path), default='serving', help='What the pipeline pushed.')
+@click.option('--folder', default='serving', help='What the pipeline pushed: a folder, or s3://bucket/prefix.')
 @click.option('--host', default='127.0.0.1', help='Address to listen on; 0.0.0.0 for every one.')
 @click.option('--http-port', type=_PORT, default=8501, help='Page, REST and metrics; 0 for any that is free.')
 @click.option('--grpc-port', type=_PORT, default=8500, help='Open Inference Protocol; 0 for no gRPC.')
@@ -36,7 +35,7 @@ _PORT: Final = click.IntRange(0, 65535)
 )
 @click.option('--maximum-connections', type=click.IntRange(1), default=_DEFAULT.connections, help='Open at once.')
 def main(
-    folder: Path,
+    folder: str,
     host: str,
     http_port: int,
     grpc_port: int,

@@ -10,6 +10,7 @@ server.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -49,10 +50,12 @@ class Repository:
         folder: `<folder>/<model>/<version>/`.
         metrics: are told what was loaded, and what was not.
         threads: with which one answer is computed.
+        refresh: brings the folder up to date, before each look.
     """
 
-    def __init__(self, folder: Path, metrics: Metrics, threads: int = 1):
+    def __init__(self, folder: Path, metrics: Metrics, threads: int = 1, refresh: Callable[[], None] = lambda: None):
         self._folder = folder
+        self._refresh = refresh
         self._metrics = metrics
         self._threads = threads
         self._models = {model: _Model() for model in faces.MODELS}
@@ -94,6 +97,7 @@ class Repository:
 
     def look(self) -> None:
         """Loads what is new."""
+        self._refresh()
         for model, known in self._models.items():
             try:
                 self._look_at(model, known)

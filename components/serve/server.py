@@ -5,6 +5,8 @@ import logging
 import logging.config
 import signal
 import socket
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from components.serve.errors import RequestError
 from components.serve.grpc_server import LocalGRPCServer
 from components.serve.limits import BodyLimits, Limits
 from components.serve.metrics import Metrics
+from components.serve.mirror import Mirror
 from components.serve.open_inference import ClosedRepository, FaceDataPlane, FaceModel, open_inference_router
 from components.serve.pages import pages_router
 from components.serve.photo_endpoint import photo_router
@@ -36,6 +39,7 @@ from components.serve.pool import Pool
 from components.serve.repository import Repository
 from components.serve.service import Service
 from components.serve.tensorflow_serving import tensorflow_serving_router
+from components.storage.uris import is_stored
 
 _LOG: Final = logging.getLogger(__name__)
 _GRACE: Final = 30  # seconds for what is in flight when the server is told to stop
@@ -46,7 +50,7 @@ class Options:
     """How to serve.
 
     Attributes:
-        folder: `<folder>/<model>/<version>/`.
+        folder: `<folder>/<model>/<version>/`, on this machine or `s3://bucket/prefix`.
         host: address that is listened on.
         http_port: of it; 0 for any that is free.
         grpc_port: of it; 0 for no gRPC.
@@ -56,7 +60,7 @@ class Options:
         limits: of a request.
     """
 
-    folder: Path
+    folder: Path | str
     host: str = '127.0.0.1'
     http_port: int = 8501
     grpc_port: int = 8500
@@ -70,16 +74,24 @@ def serve(options: Options) -> None:
     """Serves until it is told to stop (SIGTERM, SIGINT), and then finishes what is in flight.
 
     Raises:
-        StepError: the folder is missing or a port is taken.
+        StepError: the folder is missing, the object store cannot be used, or a port is taken.
     """
     logging.config.dictConfig(_LOGGING)
-    if not options.folder.is_dir():
+    if is_stored(options.folder):
+        with tempfile.TemporaryDirectory(prefix='serving-') as folder:
+            _serve(options, Path(folder), Mirror(str(options.folder), Path(folder)).update)
+        return
+    if not Path(options.folder).is_dir():
         raise StepError(f'There is no folder {options.folder}: train and push models (make run), or give --folder.')
+    _serve(options, Path(options.folder), lambda: None)
+
+
+def _serve(options: Options, folder: Path, refresh: Callable[[], None]) -> None:
     listener = _listen(options.host, options.http_port)
     # The threads of the pool are as many as are wanted.
     cv2.setNumThreads(1)
     metrics = Metrics(REGISTRY)
-    repository = Repository(options.folder, metrics)
+    repository = Repository(folder, metrics, refresh=refresh)
     pool = Pool(options.threads, options.queue)
     metrics.in_flight(lambda: pool.taken)
     repository.look()
