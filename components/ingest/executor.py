@@ -22,6 +22,7 @@ from components.ingest.rejects import RejectedPicture, Summary, Tally
 from components.ingest.sources import Sources
 from components.ingest.transforms import PICTURES, REJECTS, TALLIES
 from components.settings import IngestSettings
+from components.storage.uris import is_stored
 
 EXAMPLES_KEY = 'examples'
 REJECTS_KEY = 'rejects'
@@ -100,6 +101,8 @@ def _build(
             file_name_suffix='.jsonl',
             num_shards=1 if single else 0,
             shard_name_template='' if single else None,
+            # Beam 2.62 cannot write an empty object: S3 takes no upload without parts.
+            skip_if_empty=is_stored(folder),
         )
 
 
@@ -148,6 +151,8 @@ def _pictures(folder: str) -> list[RejectedPicture]:
 
 
 def _json_lines(path: str) -> list[dict[str, Any]]:
+    if not fileio.exists(path):
+        return []
     with fileio.open(path) as lines:
         return [json.loads(line) for line in lines]
 

@@ -182,5 +182,7 @@ def read_summary(folder: Path) -> Summary:
 
 def read_pictures(folder: Path) -> list[RejectedPicture]:
     """The pictures in the folder of a Rejects artifact, at most `PICTURES_PER_REASON` a reason."""
+    if not (folder / PICTURES_FILE).exists():
+        return []  # without any, an object store has no such object
     with (folder / PICTURES_FILE).open(encoding='utf-8') as lines:
         return [RejectedPicture(**json.loads(line)) for line in lines]

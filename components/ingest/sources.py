@@ -29,7 +29,8 @@ class Sources:
         files: paths of tables and of images, sorted; an image lies in `<split>/<class>/`.
         corrections: paths of the tables that correct labels.
         span: the newest span that was chosen; None when no pattern has `{SPAN}`.
-        fingerprint: BLAKE2 over the names (of an image, with split and class) and the contents of the files.
+        fingerprint: BLAKE2 over the names (of an image, with split and class) and the contents of the files; of stored
+            objects over the store's own checksums of the contents.
     """
 
     files: tuple[str, ...]
@@ -145,6 +146,8 @@ def _listed(spans: set[int | None]) -> str:
 
 
 def _nothing_found(pattern: str) -> str:
+    if '://' in pattern:
+        return f'Nothing matches {pattern}: no object there has such a name.'
     parts = Path(pattern).parts
     depth = next(depth for depth in range(len(parts) - 1, -1, -1) if Path(*parts[:depth]).is_dir())
     folder = Path(*parts[:depth])
@@ -159,9 +162,16 @@ def _fingerprint(files: tuple[str, ...]) -> str:
     for path in files:
         named = PurePosixPath(path).parts[-1 if is_table(path) else -3 :]
         digest.update('/'.join(named).encode() + b'\0')
-        content = hashlib.blake2b(digest_size=16)
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            while block := stream.read(1 << 20):
-                content.update(block)
-        digest.update(content.digest())
+        digest.update(_of_content(path))
     return digest.hexdigest()
+
+
+def _of_content(path: str) -> bytes:
+    """A hash of the content; of a stored object the one that the store keeps, which costs a request and no reading."""
+    if '://' in path:
+        return FileSystems.checksum(path).encode()
+    content = hashlib.blake2b(digest_size=16)
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        while block := stream.read(1 << 20):
+            content.update(block)
+    return content.digest()

@@ -5,6 +5,7 @@ import pytest
 from components.errors import StepError
 from components.ingest import sources
 from components.settings import IngestSettings
+from components.storage.s3 import ObjectFolder
 
 
 def resolve(*files, spans='latest'):
@@ -135,3 +136,27 @@ def test_the_limit_counts_images_by_class_folder_and_leaves_tables_alone():
     files = ['a.csv', 'b.csv', *(f'x/train/{name}/{n}.png' for name in ('sad', 'happy') for n in range(3))]
     assert sources.limit_images(files, 2) == [path for path in files if not path.endswith('2.png')]
     assert sources.limit_images(files, 0) == files
+
+
+def test_files_in_an_object_store_are_found_and_told_apart_by_their_contents(bucket):
+    stored = ObjectFolder(f'{bucket}/data')
+    for name in ('2024-1/a.csv', '2024-2/a.csv', '2024-2/b.csv.gz', '2024-2/notes.txt'):
+        stored.put(name, name.encode())
+    newest = sources.resolve(IngestSettings(files=(f'{bucket}/data/2024-{{SPAN}}/*.csv*',)))
+    assert newest.files == (f'{bucket}/data/2024-2/a.csv', f'{bucket}/data/2024-2/b.csv.gz')
+    assert newest.span == 2
+    settings = IngestSettings(files=(f'{bucket}/data/2024-2',))
+    first = sources.resolve(settings)
+    assert first.files == newest.files
+    stored.put('2024-2/a.csv', b'another content')
+    assert sources.resolve(settings).fingerprint != first.fingerprint
+    with pytest.raises(StepError, match='no object there has such a name'):
+        sources.resolve(IngestSettings(files=(f'{bucket}/data/none*.csv',)))
+
+
+def test_images_in_class_folders_of_an_object_store_are_found(bucket):
+    stored = ObjectFolder(f'{bucket}/faces')
+    stored.put('train/happy/1.png', b'1')
+    stored.put('train/sad/1.jpg', b'2')
+    found = sources.resolve(IngestSettings(files=(f'{bucket}/faces/',)))
+    assert found.files == (f'{bucket}/faces/train/happy/1.png', f'{bucket}/faces/train/sad/1.jpg')
