@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import socket
-import sys
 import webbrowser
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from components.errors import StepError
 from pipeline import config as configuration
-from pipeline import history, hooks
+from pipeline import history, hooks, storage
 from pipeline.kubeflow.commands import kubeflow_group
 from pipeline.options import Group, config_options
 from pipeline.predict_commands import predict_command
@@ -55,6 +54,7 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: 
     were, 1 on any other error.
     """
     settings = configuration.load(name, overrides)
+    storage.check(settings)
     console = Console(stderr=False)
     run_id = _new_run_id(settings)
     log = settings.store / 'history' / run_id / 'log.txt'
@@ -77,7 +77,7 @@ def run(name: str, overrides: tuple[str, ...], gates: tuple[str, ...], retrain: 
     decision = hooks.from_entry(settings.name, result.entry)
     for warning in hooks.conclude(settings.hooks, decision):
         console.print(f'Warning: {warning}', markup=False, soft_wrap=True)
-    sys.exit(decision.exit_status)
+    storage.leave(settings, decision.exit_status)
 
 
 @main.command()
@@ -263,7 +263,7 @@ def _conclude(result: 'Result', console: Console) -> None:
         console.print(entry.message, markup=False, soft_wrap=True)
     if entry.kpis:
         console.print(_figures(entry), markup=False, soft_wrap=True)
-    for verdict in _refusals(result):
+    for verdict in result.refusals:
         console.print(verdict, markup=False, soft_wrap=True)
     fresh = {step.node for step in result.record.steps if step.state == 'complete'}
     for pushed in result.record.pushed:
@@ -271,21 +271,6 @@ def _conclude(result: 'Result', console: Console) -> None:
         what = f'{arrived} {pushed.folder}' if pushed.version else f'not pushed: {pushed.note}'
         console.print(f'{pushed.model}: {what}', markup=False, soft_wrap=True)
     console.print(f'Report: {entry.report}', markup=False, soft_wrap=True)
-
-
-def _refusals(result: 'Result') -> list[str]:
-    """A line for every gate and behaviour test that refused, with by how much."""
-    from components.behaviour import results as behaviour
-    from components.evaluate.results import describe, read_verdicts
-
-    lines = []
-    for branch in result.record.branches:
-        for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
-            if not verdict.passed:
-                lines.append(f'Refused: {branch.task} {describe(verdict)}')
-        for outcome in behaviour.read_behaviour(branch.behaviour).missed if branch.behaviour else ():
-            lines.append(f'Refused: {branch.task} {behaviour.describe(outcome)}')
-    return lines
 
 
 def _figures(entry: history.Entry) -> str:

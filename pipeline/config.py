@@ -30,6 +30,7 @@ from components.settings import (
     WorkerSettings,
     demand,
 )
+from components.storage.uris import is_stored
 from pipeline.beam.settings import BeamSettings
 from pipeline.hooks import HookSettings
 from pipeline.kubeflow.settings import KubeflowSettings
@@ -92,7 +93,8 @@ class Config:
     Attributes:
         name: of the pipeline; its store is `<runs>/<name>`.
         runs: folder of the stores (metadata, artifacts, checkpoints, reports).
-        serving: folder to which models are pushed.
+        artifacts: where the steps' outputs go, a folder or `s3://bucket/prefix`; empty for a folder of the store.
+        serving: where models are pushed to, a folder or `s3://bucket/prefix`.
         seed: of weights, order and augmentation.
         beam: the engine of ingest, statistics, Transform and Evaluator.
         workers: the processes that train one network together.
@@ -104,6 +106,7 @@ class Config:
 
     name: str = 'faces'
     runs: str = 'runs'
+    artifacts: str = ''
     serving: str = 'serving'
     seed: int = 0
     beam: BeamSettings = BeamSettings()
@@ -144,7 +147,10 @@ class Config:
         """ML Metadata's SQLite file, or the address of its database."""
         return store_name(self.metadata, self.store)
 
-    def serving_folder(self, model: str) -> Path:
+    def serving_folder(self, model: str) -> Path | str:
+        """Of one model: an absolute path, or a URI."""
+        if is_stored(self.serving):
+            return f'{self.serving.rstrip("/")}/{model}'
         return (Path(self.serving) / model).absolute()
 
 

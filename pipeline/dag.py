@@ -38,7 +38,7 @@ class Branch:
 
 
 def create_pipeline(
-    config: Config, world: World, first: tuple[BaseComponent, ...] = (), outcomes: str = ''
+    config: Config, world: World, first: tuple[BaseComponent, ...] = (), outcomes: str = '', root: str = ''
 ) -> Pipeline:
     """The whole pipeline, for either runner.
 
@@ -47,6 +47,7 @@ def create_pipeline(
         world: what `pipeline.world.survey` saw, or what the tasks in `first` will tell of it.
         first: tasks before the branches.
         outcomes: a folder into which it is written how a run ended, or an empty text.
+        root: where the artifacts of this run go, a folder or a URI; an empty text for the store's own folder.
     """
     branches = {task: _branch(task, config, world) for task in TASKS}
     joined, results = _join(config, branches, world)
@@ -64,7 +65,7 @@ def create_pipeline(
     steps = [step for branch in branches.values() for step in branch.steps]
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.store / 'artifacts'),
+        pipeline_root=root or str(config.store / 'artifacts'),
         components=[*first, *steps, *joined, report],
         enable_cache=True,
         beam_pipeline_args=list(to_flags(config.beam)),

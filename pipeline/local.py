@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +22,23 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.behaviour import results as behaviour
 from components.errors import StepError
+from components.evaluate.results import describe, read_verdicts
 from components.ingest.rejects import RejectShareError
 from components.metadata import connection_config
-from components.report.assemble import assemble
+from components.report.assemble import assemble, is_read
 from components.report.component import FILE_NAME as REPORT
 from components.report.ledger import Ledger, read_ledger
 from components.report.metrics import kpis
 from components.report.record import RunRecord, Step
 from components.report.render import render
+from components.storage.files import LocalFiles
+from components.storage.s3 import StorageError
+from components.storage.tensorflow import enable
+from components.storage.uris import is_stored
 from components.validate.findings import DataRefusedError
-from pipeline import database, history
+from pipeline import database, history, storage
 from pipeline.beam.execute import executor_operators
 from pipeline.beam.settings import BeamSettings
 from pipeline.config import TASKS, Config, of, to_yaml
@@ -50,11 +57,13 @@ class Result:
 
     Attributes:
         entry: the run as it stands in the history.
-        record: everything that is known of it.
+        record: everything that is known of it; folders in it may be gone.
+        refusals: a line for every gate and behaviour test that refused, with by how much.
     """
 
     entry: history.Entry
     record: RunRecord
+    refusals: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -111,18 +120,20 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         watch(node, state, seconds)
 
     try:
+        enable(config.artifacts, config.serving)
         database.prepare(config.metadata_store)
         # Beam's flags are part of TFX's cache key. All engines give the same, so another one is to rerun nothing: the
         # graph has those of the default, and the steps get the engine's own as they run.
         as_default = dataclasses.replace(config, beam=BeamSettings())
-        graph = create_pipeline(as_default, survey(config, overrides, run_id if retrain else ''))
+        world = survey(config, overrides, run_id if retrain else '')
+        graph = create_pipeline(as_default, world, root=storage.pipeline_root(config, run_id))
         nodes = [component.id for component in graph.components]
         unchanged = execute(graph, config.metadata_store, run_id, noted, config.beam)
     except KeyboardInterrupt:
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
         logging.getLogger(__name__).exception('The run ended early.')
-        unchanged, ending = False, _ending(error, folder, config.metadata_store)
+        unchanged, ending = False, _ending(_cause(error, config), folder, config.metadata_store)
     ledger = _ledger(config, entry, tuple(ended))
     result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
     result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
@@ -190,6 +201,17 @@ def _launch(
     return state
 
 
+def _cause(error: Exception, config: Config) -> Exception:
+    """The error, or what is wrong with the object store: libraries tell that in many ways, and seldom clearly."""
+    if isinstance(error, StepError) and not isinstance(error, StorageError):
+        return error
+    try:
+        storage.check(config)
+    except StorageError as told:
+        return StorageError(f'{told} What was done before is kept: run it again to go on from there.')
+    return error
+
+
 def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
     """What the report can say of a run that an error ended."""
     message = str(error)
@@ -237,40 +259,60 @@ def _conclude(
     """The run's record, its report where the graph did not come to it, and its entry in the history."""
     started = datetime.datetime.fromisoformat(entry.started)
     begun = {step.node for step in ledger.steps}
-    record = assemble(
-        run=entry.run,
-        pipeline=config.name,
-        started=started,
-        steps=ledger.steps + tuple(Step(node, 'not run') for node in nodes if node not in begun),
-        folders=_folders(ledger),
-        settings={task: of(config.evaluate, task) for task in TASKS},
-        overrides=overrides,
-        configuration=to_yaml(config),
-        ending=ending,
-    )
-    report = ledger.outputs.get(GRAPH_DONE, {}).get('report', folder) / REPORT
-    if not report.exists():
-        report.write_text(render(record), encoding='utf-8')
-    return Result(
-        dataclasses.replace(
-            entry,
-            state='unchanged' if unchanged and record.state == 'pushed' else record.state,
-            message=record.message,
-            kpis=kpis(record),
-            pushed={pushed.model: pushed.version for pushed in record.pushed if pushed.version},
-            report=str(report),
-        ),
-        record,
-    )
+    with LocalFiles() as files:
+        written = ledger.outputs.get(GRAPH_DONE, {}).get('report')
+        try:
+            made = {name: files.read(uri) for name, uri in _uris(ledger).items() if is_read(name)}
+            report = files.read(written) / REPORT if written else folder / REPORT
+        except StorageError as error:
+            # What the store holds is not needed to say that it is out of reach.
+            made, report, ending = {}, folder / REPORT, ending or _ending(error, folder, config.metadata_store)
+        record = assemble(
+            run=entry.run,
+            pipeline=config.name,
+            started=started,
+            steps=ledger.steps + tuple(Step(node, 'not run') for node in nodes if node not in begun),
+            folders=made,
+            settings={task: of(config.evaluate, task) for task in TASKS},
+            overrides=overrides,
+            configuration=to_yaml(config),
+            ending=ending,
+        )
+        if not report.exists():
+            report.write_text(render(record), encoding='utf-8')
+        elif is_stored(written):
+            report = Path(shutil.copyfile(report, folder / REPORT))
+        return Result(
+            dataclasses.replace(
+                entry,
+                state='unchanged' if unchanged and record.state == 'pushed' else record.state,
+                message=record.message,
+                kpis=kpis(record),
+                pushed={pushed.model: pushed.version for pushed in record.pushed if pushed.version},
+                report=str(report),
+            ),
+            record,
+            tuple(refusals(record)),
+        )
 
 
-def _folders(ledger: Ledger) -> dict[str, Path]:
-    """Folders by `<task or model>_<output>`; node ids end in `-<task or model>`."""
+def refusals(record: RunRecord) -> Iterator[str]:
+    """A line for every gate and behaviour test that refused, with by how much."""
+    for branch in record.branches:
+        for verdict in read_verdicts(branch.evaluation, branch.settings) if branch.evaluation else ():
+            if not verdict.passed:
+                yield f'Refused: {branch.task} {describe(verdict)}'
+        for outcome in behaviour.read_behaviour(branch.behaviour).missed if branch.behaviour else ():
+            yield f'Refused: {branch.task} {behaviour.describe(outcome)}'
+
+
+def _uris(ledger: Ledger) -> dict[str, str]:
+    """URIs by `<task or model>_<output>`; node ids end in `-<task or model>`."""
     return {
-        f'{node.rpartition("-")[2]}_{name}': folder
+        f'{node.rpartition("-")[2]}_{name}': uri
         for node, outputs in ledger.outputs.items()
         if '-' in node
-        for name, folder in outputs.items()
+        for name, uri in outputs.items()
         # ServedModel's output is called `model`, like the Trainer's.
         if not node.startswith('ServedModel')
     }

@@ -1,11 +1,11 @@
 """What the commands share: the options that name a configuration, and how an error ends."""
 
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from components.errors import StepError
+from components.storage.uris import is_stored
 from pipeline.beam.settings import RUNNERS
 
 _ENGINE: Final = 'pipeline.options.engine'
@@ -25,6 +25,13 @@ class Group(click.Group):
                 raise
             message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
             raise click.ClickException(message) from error
+
+
+class Folder(click.Path):
+    """The path of a folder, or the URI of one in an object store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_stored(value) else super().convert(value, param, ctx)
 
 
 def config_options(command):
@@ -57,9 +64,9 @@ def model_options(command):
     )(command)
     return click.option(
         '--serving',
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Folder(file_okay=False),
         metavar='DIR',
-        help="The serving folder, instead of the configuration's.",
+        help="The serving folder, a path or an s3:// URI, instead of the configuration's.",
     )(command)
 
 

@@ -84,7 +84,7 @@ def predict_command(
     as_csv: bool,
     overlay: Path | None,
     url: str | None,
-    serving: Path | None,
+    serving: str | None,
     version: int | None,
     workers: int | None,
     name: str,
@@ -124,8 +124,8 @@ def predict_command(
         if url is not None:
             engine = _server(url, which, at_a_time)
         else:
-            folder = configuration.load(name, overrides).serving_folder(faces.JOINT_MODEL)
-            engine = _pushed(folder if serving is None else serving / faces.JOINT_MODEL, version, which)
+            settings = configuration.Config(serving=serving) if serving else configuration.load(name, overrides)
+            engine = _pushed(settings.serving_folder(faces.JOINT_MODEL), version, which)
         bar = _Bar(len(sources), beside_data=as_json or as_csv)
         output: _Output = _JsonLines() if as_json else _Csv() if as_csv else _Table(bar)
         status = _carry_out(_Work(_Task(engine, overlays), sources, at_a_time), output, bar)
@@ -177,7 +177,7 @@ def _plan(paths: Sequence[str], overlay: Path | None) -> 'tuple[list[Source], Ov
     return sources, OverlayFolder(overlay, sources)
 
 
-def _pushed(folder: Path, version: int | None, which: faces.Which) -> _Engine:
+def _pushed(folder: Path | str, version: int | None, which: faces.Which) -> _Engine:
     import cv2
 
     from components.inference.answers import PushedModel

@@ -84,7 +84,7 @@ def watch_command(
     smoothing: float,
     no_video: bool,
     is_live: bool,
-    serving: Path | None,
+    serving: str | None,
     version: int | None,
     name: str,
     overrides: tuple[str, ...],
@@ -120,8 +120,8 @@ def watch_command(
 
     settings = WatchSettings(which, every, start, duration, smoothing, video=not no_video)
     source = parse_source(video)
-    pushed = serving if serving is not None else Path(configuration.load(name, overrides).serving)
-    model = load_pushed(pushed.absolute() / faces.JOINT_MODEL, version)
+    pushed = configuration.Config(serving=serving) if serving is not None else configuration.load(name, overrides)
+    model = load_pushed(pushed.serving_folder(faces.JOINT_MODEL), version)
     cv2.setNumThreads(1)
     film = Film(source, start)
     folder = _folder(source, output, force)

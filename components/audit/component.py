@@ -21,6 +21,7 @@ from components.audit.results import write_issues, write_summary
 from components.properties import Text
 from components.settings import AuditSettings, from_json, to_json
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 from components.train.batches import load_split
 
 
@@ -68,9 +69,10 @@ class Executor(base_executor.BaseExecutor):
         folds = assign_folds(training, settings.folds)
         predictions = cross_validate(training, evaluation, folds, settings, given['seed'], checkpoints)
         issues, summary = find_issues(training, evaluation, *predictions, settings)
-        folder = Path(artifact_utils.get_single_uri(output_dict['audit']))
-        write_issues(folder, issues)
-        write_summary(folder, summary)
+        with LocalFiles() as local:
+            folder = local.write(artifact_utils.get_single_uri(output_dict['audit']))
+            write_issues(folder, issues)
+            write_summary(folder, summary)
         shutil.rmtree(checkpoints)
         logging.info('%d of %d labels are likely wrong', summary.issues, summary.rows)
 

@@ -1,6 +1,5 @@
 """BehaviourTest: asks a candidate about changed and drawn faces, and says whether it answers as a good model must."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +19,7 @@ from components.behaviour.sample import read_sample
 from components.properties import Text
 from components.settings import ExpressionBehaviour, KeypointBehaviour, from_json
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 
 SETTINGS: Final[dict[str, type[ExpressionBehaviour | KeypointBehaviour]]] = {
     faces.EXPRESSION_MODEL: ExpressionBehaviour,
@@ -53,11 +53,13 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         task = exec_properties['task']
         settings = from_json(SETTINGS[task], exec_properties['settings'])
-        sample = read_sample(Path(artifact_utils.get_single_uri(input_dict['examples'])), task, settings.faces)
-        model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict['model']))
-        behaviour = examine(task, sample, draw_extremes(task, settings.seed), load(model, task), settings)
         artifact = artifact_utils.get_single_instance(output_dict['behaviour'])
-        write_behaviour(Path(artifact.uri), behaviour)
+        with LocalFiles() as files:
+            examples = files.read(artifact_utils.get_single_uri(input_dict['examples']), f'Split-{faces.EVAL_SPLIT}/')
+            model = path_utils.serving_model_path(str(files.read(artifact_utils.get_single_uri(input_dict['model']))))
+            sample = read_sample(examples, task, settings.faces)
+            behaviour = examine(task, sample, draw_extremes(task, settings.seed), load(model, task), settings)
+            write_behaviour(files.write(artifact.uri), behaviour)
         artifact.set_int_custom_property('passed', int(behaviour.passed))
         for outcome in behaviour.missed:
             logging.warning('%s %s', task, describe(outcome))

@@ -20,6 +20,7 @@ from components.joint.component import CANDIDATE, PARTS, read_parts
 from components.properties import Text
 from components.settings import CheckSettings, from_json
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 from components.train.fit import PREDICTIONS
 
 FILE_NAME: Final = 'check.json'
@@ -72,16 +73,17 @@ class Executor(base_executor.BaseExecutor):
         check = artifact_utils.get_single_instance(output_dict['check'])
         settings = from_json(CheckSettings, exec_properties['settings'])
         name = exec_properties['name']
-        model = Path(artifact_utils.get_single_uri(input_dict['model']))
-
-        reason = _why_not_made(model)
-        if reason:
-            result = CheckResult(name, False, (reason,), None)
-        else:
-            questions = _questions(input_dict, model, settings)
-            result = check_model(name, Path(path_utils.serving_model_path(str(model))), questions, settings)
-            write_warmup(Path(check.uri) / WARMUP, name, next(iter(questions.values())).images[0])
-        (Path(check.uri) / FILE_NAME).write_text(json.dumps(dataclasses.asdict(result)), encoding='utf-8')
+        with LocalFiles() as files:
+            model = files.read(artifact_utils.get_single_uri(input_dict['model']))
+            output = files.write(check.uri)
+            reason = _why_not_made(model)
+            if reason:
+                result = CheckResult(name, False, (reason,), None)
+            else:
+                questions = _questions(input_dict, model, settings, files)
+                result = check_model(name, Path(path_utils.serving_model_path(str(model))), questions, settings)
+                write_warmup(output / WARMUP, name, next(iter(questions.values())).images[0])
+            (output / FILE_NAME).write_text(json.dumps(dataclasses.asdict(result)), encoding='utf-8')
         check.set_int_custom_property('blessed', int(result.passed))
         check.set_string_custom_property('model', name)
         if result.latency is not None:
@@ -160,14 +162,16 @@ def _why_not_made(model: Path) -> str:
     return f'no joint model was made ({parts})'
 
 
-def _questions(inputs: dict[str, list[types.Artifact]], model: Path, settings: CheckSettings) -> dict[str, Questions]:
+def _questions(
+    inputs: dict[str, list[types.Artifact]], model: Path, settings: CheckSettings, files: LocalFiles
+) -> dict[str, Questions]:
     """Questions by task, of the parts whose trainer ran in this run."""
     is_joint = (model / PARTS).exists()
     origins = read_parts(model) if is_joint else dict.fromkeys(TASKS, CANDIDATE)
     return {
         task: read_questions(
-            Path(artifact_utils.get_single_uri(inputs[f'{task}_examples'])),
-            Path(artifact_utils.get_single_uri(inputs[f'{task}_run'])) / PREDICTIONS,
+            files.read(artifact_utils.get_single_uri(inputs[f'{task}_examples']), f'Split-{faces.EVAL_SPLIT}/'),
+            files.read(artifact_utils.get_single_uri(inputs[f'{task}_run']), PREDICTIONS) / PREDICTIONS,
             settings.questions,
         )
         for task in TASKS

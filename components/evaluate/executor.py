@@ -22,6 +22,7 @@ from components.evaluate.metrics import BASELINE, CANDIDATE
 from components.evaluate.results import read_verdicts, write_intervals
 from components.evaluate.rows import Rows, read_rows
 from components.settings import EvaluateSettings, from_json
+from components.storage.files import LocalFiles
 from components.train.fit import PREDICTIONS
 
 SERVED_VERSION = faces.SERVED_VERSION
@@ -64,13 +65,21 @@ class Executor(evaluator_executor.Executor):
                 keys.MODULE_PATH_KEY: __name__,
             },
         )
-        evaluation = Path(artifact_utils.get_single_uri(output_dict[keys.EVALUATION_KEY]))
-        write_intervals(evaluation, bootstrap(task, _read_rows(inputs, task, settings)))
-        bless(
-            artifact_utils.get_single_instance(output_dict[keys.BLESSING_KEY]),
-            [*(verdict.passed for verdict in read_verdicts(evaluation, settings)), _behaves(input_dict)],
-        )
-        _draw(output_dict, Path(artifact_utils.get_single_uri(run)) / PREDICTIONS if run else None)
+        with LocalFiles() as files:
+            evaluation = files.edit(artifact_utils.get_single_uri(output_dict[keys.EVALUATION_KEY]))
+            write_intervals(evaluation, bootstrap(task, _read_rows(inputs, task, settings, files)))
+            blessing = artifact_utils.get_single_instance(output_dict[keys.BLESSING_KEY])
+            blessed = files.edit(blessing.uri)
+            bless(
+                blessing,
+                blessed,
+                [*(verdict.passed for verdict in read_verdicts(evaluation, settings)), _behaves(input_dict, files)],
+            )
+            predictions = files.read(artifact_utils.get_single_uri(run), PREDICTIONS) / PREDICTIONS if run else None
+            _draw(output_dict, evaluation, blessed, predictions)
+            for shown in (METRICS, CONFUSION_MATRIX, ROC):
+                for artifact in output_dict.get(shown, []):
+                    files.write(artifact.uri)  # has properties alone
 
 
 def without_empty_baseline(inputs: dict[str, list[types.Artifact]]) -> dict[str, list[types.Artifact]]:
@@ -80,40 +89,41 @@ def without_empty_baseline(inputs: dict[str, list[types.Artifact]]) -> dict[str,
     return {**others, keys.BASELINE_MODEL_KEY: served} if served else others
 
 
-def bless(blessing: types.Artifact, passed: Iterable[bool]) -> None:
+def bless(blessing: types.Artifact, folder: Path, passed: Iterable[bool]) -> None:
     """Lets TFMA's blessing, which knows of the fixed bounds alone, stand only where everything passed.
 
     Args:
         blessing: the artifact as TFX's evaluator left it.
+        folder: its own.
         passed: of each verdict, whether it did.
     """
-    blessed = Path(blessing.uri) / constants.BLESSED_FILE_NAME
+    blessed = folder / constants.BLESSED_FILE_NAME
     if blessed.exists() and not all(passed):
         blessed.rename(blessed.with_name(constants.NOT_BLESSED_FILE_NAME))
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.NOT_BLESSED_VALUE)
 
 
-def _behaves(inputs: dict[str, list[types.Artifact]]) -> bool:
+def _behaves(inputs: dict[str, list[types.Artifact]], files: LocalFiles) -> bool:
     """Whether the candidate passed its behaviour tests, where there were any."""
-    return all(read_behaviour(Path(found.uri)).passed for found in inputs.get(BEHAVIOUR, []))
+    return all(read_behaviour(files.read(found.uri)).passed for found in inputs.get(BEHAVIOUR, []))
 
 
-def _read_rows(inputs: dict[str, list[types.Artifact]], task: str, settings: EvaluateSettings) -> Rows:
+def _read_rows(
+    inputs: dict[str, list[types.Artifact]], task: str, settings: EvaluateSettings, files: LocalFiles
+) -> Rows:
     """The eval rows with the answers of the candidate and, where it is among the inputs, of the baseline."""
     splits = artifact_utils.get_split_uris(inputs[keys.EXAMPLES_KEY], faces.EVAL_SPLIT)
     models = {
-        name: Path(path_utils.serving_model_path(artifact_utils.get_single_uri(inputs[key])))
+        name: Path(path_utils.serving_model_path(str(files.read(artifact_utils.get_single_uri(inputs[key])))))
         for name, key in ((CANDIDATE, keys.MODEL_KEY), (BASELINE, keys.BASELINE_MODEL_KEY))
         if key in inputs
     }
-    files = [str(file) for split in splits for file in sorted(Path(split).iterdir())]
-    return read_rows(files, task, slice_features(task, settings), models, settings.batch_size)
+    examples = [str(file) for split in splits for file in sorted(files.read(split).iterdir())]
+    return read_rows(examples, task, slice_features(task, settings), models, settings.batch_size)
 
 
-def _draw(outputs: dict[str, list[types.Artifact]], predictions: Path | None) -> None:
+def _draw(outputs: dict[str, list[types.Artifact]], evaluation: Path, blessing: Path, predictions: Path | None) -> None:
     """What Kubeflow's dashboard shows of the evaluation."""
-    evaluation = Path(artifact_utils.get_single_uri(outputs[keys.EVALUATION_KEY]))
-    blessing = Path(artifact_utils.get_single_uri(outputs[keys.BLESSING_KEY]))
     write_metrics(artifact_utils.get_single_instance(outputs[METRICS]), evaluation, blessing)
     if predictions is not None:
         write_confusion_matrix(artifact_utils.get_single_instance(outputs[CONFUSION_MATRIX]), evaluation)

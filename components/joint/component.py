@@ -14,6 +14,7 @@ from components.evaluate.results import is_blessed
 from components.joint.module import join
 from components.push.served_model import SERVED_VERSION
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 
 PARTS: Final = 'parts.json'
 MADE_OF: Final = 'made_of'  # property: the models that were joined, and the code that joined them
@@ -45,21 +46,24 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         model = artifact_utils.get_single_instance(output_dict['model'])
-        output = Path(model.uri)
-        parts = {task: _choose(task, input_dict) for task in (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)}
-        origins = {task: origin for task, (origin, _) in parts.items()}
-        (output / PARTS).write_text(json.dumps(origins), encoding='utf-8')
-        model.set_string_custom_property(
-            MADE_OF, ' '.join([*(folder for _, folder in parts.values()), exec_properties['code']])
-        )
-        # With nothing new the served joint model stays; with a part missing there is none.
-        if CANDIDATE in origins.values() and MISSING not in origins.values():
-            folders = {task: Path(path_utils.serving_model_path(folder)) for task, (_, folder) in parts.items()}
-            join(
-                folders[faces.EXPRESSION_MODEL],
-                folders[faces.KEYPOINT_MODEL],
-                Path(path_utils.serving_model_dir(str(output))),
+        with LocalFiles() as files:
+            output = files.write(model.uri)
+            parts = {task: _choose(task, input_dict, files) for task in (faces.EXPRESSION_MODEL, faces.KEYPOINT_MODEL)}
+            origins = {task: origin for task, (origin, _) in parts.items()}
+            (output / PARTS).write_text(json.dumps(origins), encoding='utf-8')
+            model.set_string_custom_property(
+                MADE_OF, ' '.join([*(uri for _, uri in parts.values()), exec_properties['code']])
             )
+            # With nothing new the served joint model stays; with a part missing there is none.
+            if CANDIDATE in origins.values() and MISSING not in origins.values():
+                folders = {
+                    task: Path(path_utils.serving_model_path(str(files.read(uri)))) for task, (_, uri) in parts.items()
+                }
+                join(
+                    folders[faces.EXPRESSION_MODEL],
+                    folders[faces.KEYPOINT_MODEL],
+                    Path(path_utils.serving_model_dir(str(output))),
+                )
 
 
 class JointModel(base_component.BaseComponent):
@@ -94,9 +98,9 @@ def read_parts(model: Path) -> dict[str, str]:
     return json.loads((model / PARTS).read_text(encoding='utf-8'))
 
 
-def _choose(task: str, inputs: dict[str, list[types.Artifact]]) -> tuple[str, str]:
-    """Where this part comes from, and the folder of its artifact."""
-    if is_blessed(Path(artifact_utils.get_single_uri(inputs[f'{task}_blessing']))):
+def _choose(task: str, inputs: dict[str, list[types.Artifact]], files: LocalFiles) -> tuple[str, str]:
+    """Where this part comes from, and the URI of its artifact."""
+    if is_blessed(files.read(artifact_utils.get_single_uri(inputs[f'{task}_blessing']))):
         return CANDIDATE, artifact_utils.get_single_uri(inputs[f'{task}_model'])
     served = artifact_utils.get_single_instance(inputs[f'{task}_served'])
     return (SERVED if served.get_custom_property(SERVED_VERSION) else MISSING), served.uri

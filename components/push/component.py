@@ -26,6 +26,7 @@ from components.push import versions
 from components.push.card import Evidence, joint_card, network_card, read_card
 from components.settings import PushSettings, from_json
 from components.source import ROOT, fingerprint
+from components.storage.files import LocalFiles
 
 FILE_NAME: Final = 'pushed.json'
 CARD_FILE: Final = Path(versions.MODEL_CARD).name
@@ -75,15 +76,25 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        check = Path(artifact_utils.get_single_uri(input_dict['check']))
-        refusal = _refusal(input_dict, check)
+        with LocalFiles() as files:
+            self._push(input_dict, output_dict, exec_properties, files)
+
+    def _push(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+        files: LocalFiles,
+    ) -> None:
+        check = files.read(artifact_utils.get_single_uri(input_dict['check']))
+        refusal = _refusal(input_dict, check, files)
         version, card = 0, ''
-        folder = Path(exec_properties['folder'])
+        folder = exec_properties['folder']
         if not refusal:
-            facts = self._provenance(input_dict, exec_properties)
-            card = _card(facts, input_dict)
+            facts = self._provenance(input_dict, exec_properties, files)
+            card = _card(facts, input_dict, files)
             version = versions.publish(
-                Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict['model']))),
+                _saved_model(artifact_utils.get_single_uri(input_dict['model']), files),
                 folder,
                 facts,
                 check / WARMUP,
@@ -100,18 +111,19 @@ class Executor(base_executor.BaseExecutor):
         record = {
             'model': exec_properties['name'],
             'version': version,
-            'folder': str(folder / str(version)) if version else '',
+            'folder': f'{folder}/{version}' if version else '',
             'note': refusal,
             'run': versions.provenance(folder, version).run if version else '',
         }
-        (Path(pushed.uri) / FILE_NAME).write_text(json.dumps(record), encoding='utf-8')
+        output = files.write(pushed.uri)
+        (output / FILE_NAME).write_text(json.dumps(record), encoding='utf-8')
         if version:
-            (Path(pushed.uri) / CARD_FILE).write_text(card, encoding='utf-8')
+            (output / CARD_FILE).write_text(card, encoding='utf-8')
         shown = artifact_utils.get_single_instance(output_dict['model_card'])
         shown.value = card if version else f'Not pushed: {escaped(refusal)}.\n'
 
     def _provenance(
-        self, inputs: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+        self, inputs: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], files: LocalFiles
     ) -> versions.Provenance:
         model = artifact_utils.get_single_instance(inputs['model'])
         evaluations = inputs.get(f'{exec_properties["name"]}_evaluation') or []
@@ -127,7 +139,7 @@ class Executor(base_executor.BaseExecutor):
             kpis={
                 figure.metric: figure.value
                 for evaluation in evaluations
-                for figure in read_figures(Path(evaluation.uri))
+                for figure in read_figures(files.read(evaluation.uri))
                 if figure.slice == 'overall'
             },
         )
@@ -202,29 +214,33 @@ def git_commit() -> str:
     return answer.stdout.strip()
 
 
-def _card(facts: versions.Provenance, inputs: dict[str, list[types.Artifact]]) -> str:
+def _card(facts: versions.Provenance, inputs: dict[str, list[types.Artifact]], files: LocalFiles) -> str:
     """The model card; of a part of the joint model that was served before, the card of that version."""
     if facts.model != faces.JOINT_MODEL:
-        return network_card(facts, _evidence(facts.model, inputs))
-    parts = read_parts(Path(artifact_utils.get_single_uri(inputs['model'])))
+        return network_card(facts, _evidence(facts.model, inputs, files))
+    parts = read_parts(files.read(artifact_utils.get_single_uri(inputs['model'])))
     cards = []
     for task in faces.TASKS:
         if parts[task] == CANDIDATE:
-            cards.append(network_card(dataclasses.replace(facts, model=task), _evidence(task, inputs)))
+            cards.append(network_card(dataclasses.replace(facts, model=task), _evidence(task, inputs, files)))
         else:
-            served = artifact_utils.get_single_uri(inputs[f'{task}_served'])
-            cards.append(read_card(Path(path_utils.serving_model_path(served))))
+            cards.append(read_card(_saved_model(artifact_utils.get_single_uri(inputs[f'{task}_served']), files)))
     return joint_card(facts, cards)
 
 
-def _evidence(task: str, inputs: dict[str, list[types.Artifact]]) -> Evidence:
-    return Evidence(**{name: Path(artifact_utils.get_single_uri(inputs[f'{task}_{name}'])) for name in EVIDENCE})
+def _evidence(task: str, inputs: dict[str, list[types.Artifact]], files: LocalFiles) -> Evidence:
+    return Evidence(**{name: files.read(artifact_utils.get_single_uri(inputs[f'{task}_{name}'])) for name in EVIDENCE})
 
 
-def _refusal(inputs: dict[str, list[types.Artifact]], check: Path) -> str:
+def _saved_model(uri: str, files: LocalFiles) -> Path:
+    """The SavedModel in a Model artifact."""
+    return Path(path_utils.serving_model_path(str(files.read(uri))))
+
+
+def _refusal(inputs: dict[str, list[types.Artifact]], check: Path, files: LocalFiles) -> str:
     """Why the candidate is not pushed, or an empty text."""
     blessings = inputs.get('blessing') or []
-    if any(not is_blessed(Path(blessing.uri)) for blessing in blessings):
+    if any(not is_blessed(files.read(blessing.uri)) for blessing in blessings):
         return 'refused by the evaluation'
     result = read_check(check)
     return '' if result.passed else 'refused by the serving check: ' + '; '.join(result.findings)

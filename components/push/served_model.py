@@ -1,6 +1,5 @@
 """ServedModel: the model that is served now, as the baseline that a candidate has to beat."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from components import faces
 from components.properties import Text
 from components.push import versions
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 
 SERVED_VERSION = faces.SERVED_VERSION
 
@@ -38,15 +38,17 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         model = artifact_utils.get_single_instance(output_dict['model'])
-        folder = Path(exec_properties['folder'])
+        folder = exec_properties['folder']
         artifact = artifact_utils.get_single_uri(input_dict['candidate_model'])
         version = versions.baseline(folder, exec_properties['candidate'], artifact)
         model.set_int_custom_property(SERVED_VERSION, version or 0)
-        if version is None:
-            # Object stores keep no empty folders.
-            (Path(model.uri) / 'none').write_text('Nothing is served yet.\n', encoding='utf-8')
-        else:
-            shutil.copytree(folder / str(version), path_utils.serving_model_dir(model.uri))
+        with LocalFiles() as files:
+            output = files.write(model.uri)
+            if version is None:
+                # Object stores keep no empty folders.
+                (output / 'none').write_text('Nothing is served yet.\n', encoding='utf-8')
+            else:
+                versions.copy(folder, version, Path(path_utils.serving_model_dir(str(output))))
 
 
 class ServedModel(base_component.BaseComponent):

@@ -20,6 +20,11 @@ TASKS = faces.TASKS
 FOLDERS = [field.name for field in fields(Branch) if field.name not in ('task', 'settings')]
 
 
+def is_read(name: str) -> bool:
+    """Whether `assemble` reads the folder of this name, such as `expression_examples`."""
+    return name.partition('_')[2] in (*FOLDERS, 'check', 'pushed')
+
+
 def assemble(
     *,
     run: str,

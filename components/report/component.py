@@ -17,12 +17,13 @@ from components.dashboard import Html, framed
 from components.ingest.artifacts import Rejects
 from components.metadata import exists
 from components.properties import Text
-from components.report.assemble import TASKS, assemble
+from components.report.assemble import TASKS, assemble, is_read
 from components.report.ledger import Ledger, read_ledger
 from components.report.outcome import write_outcome
 from components.report.render import render
 from components.settings import EvaluateSettings
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 from components.validate.artifacts import DataVerdict
 
 FILE_NAME: Final = 'report.html'
@@ -91,22 +92,25 @@ class Executor(base_executor.BaseExecutor):
             ledger = read_ledger(store, run, configuration['name'])
         else:
             ledger = Ledger(_time(exec_properties['started']), (), {})
-        record = assemble(
-            run=run,
-            pipeline=configuration['name'],
-            started=ledger.started,
-            # The last one is this very step.
-            steps=ledger.steps[:-1],
-            folders={name: Path(found[0].uri) for name, found in input_dict.items() if found},
-            settings=evaluate_settings(configuration),
-            overrides=tuple(exec_properties['overrides'].split()),
-            configuration=exec_properties['configuration'],
-        )
-        folder = Path(artifact_utils.get_single_uri(output_dict['report']))
-        if exec_properties['outcomes']:
-            write_outcome(Path(exec_properties['outcomes']), record)
-        page = render(record)
-        (folder / FILE_NAME).write_text(page, encoding='utf-8')
+        with LocalFiles() as files:
+            record = assemble(
+                run=run,
+                pipeline=configuration['name'],
+                started=ledger.started,
+                # The last one is this very step.
+                steps=ledger.steps[:-1],
+                folders={
+                    name: files.read(found[0].uri) for name, found in input_dict.items() if found and is_read(name)
+                },
+                settings=evaluate_settings(configuration),
+                overrides=tuple(exec_properties['overrides'].split()),
+                configuration=exec_properties['configuration'],
+            )
+            folder = files.write(artifact_utils.get_single_uri(output_dict['report']))
+            if exec_properties['outcomes']:
+                write_outcome(Path(exec_properties['outcomes']), record)
+            page = render(record)
+            (folder / FILE_NAME).write_text(page, encoding='utf-8')
         artifact_utils.get_single_instance(output_dict['run_report']).value = framed(page)
 
 

@@ -25,12 +25,12 @@ class Ledger:
     Attributes:
         started: when, with a time zone.
         steps: the nodes that began, in order.
-        outputs: folders of the artifacts by node and output.
+        outputs: URIs of the artifacts by node and output.
     """
 
     started: datetime.datetime
     steps: tuple[Step, ...]
-    outputs: dict[str, dict[str, Path]]
+    outputs: dict[str, dict[str, str]]
 
 
 def read_ledger(store: str | Path, run: str, pipeline: str = '') -> Ledger:
@@ -72,7 +72,7 @@ def _step(node: str, execution: metadata_store_pb2.Execution) -> Step:
     return Step(node, state, milliseconds / 1000 if state in ('complete', 'failed') else None)
 
 
-def _outputs(metadata: MetadataStore, execution: int) -> dict[str, Path]:
+def _outputs(metadata: MetadataStore, execution: int) -> dict[str, str]:
     events = [
         event
         for event in metadata.get_events_by_execution_ids([execution])
@@ -80,7 +80,7 @@ def _outputs(metadata: MetadataStore, execution: int) -> dict[str, Path]:
     ]
     artifacts = {found.id: found for found in metadata.get_artifacts_by_id([event.artifact_id for event in events])}
     return {
-        event.path.steps[0].key: Path(artifacts[event.artifact_id].uri)
+        event.path.steps[0].key: artifacts[event.artifact_id].uri
         for event in events
         if artifacts[event.artifact_id].state == metadata_store_pb2.Artifact.LIVE
     }

@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 
 from components.errors import StepError
 from components.settings import TrainSettings, from_json
+from components.storage.tensorflow import enable
 from components.train import replicas
 from components.train.arguments import Arguments
 from components.train.attention import Question, write_attention
@@ -86,6 +87,7 @@ def train(task: Task, arguments: Arguments, worker: Worker) -> None:
     """
     settings = from_json(TrainSettings, arguments.custom_config['settings'])
     seed = arguments.custom_config['seed']
+    enable(arguments.transform_output)
     transform_output = tft.TFTransformOutput(arguments.transform_output)
     percent = settings.calibration_percent if task.has_probabilities else 0.0
 

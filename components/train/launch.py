@@ -1,5 +1,6 @@
 """Where a training runs: in the Trainer's own process, in processes beside it, or in a job on a cluster."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from components.errors import StepError
+from components.storage.files import LocalFiles
 from components.train import arguments, job, processes
 from components.train.arguments import Arguments
 from components.train.fit import Task, train
@@ -24,6 +26,15 @@ def run(task: Task, given: 'FnArgs') -> None:
         StepError: the workers cannot be started, or failed too often.
     """
     wanted = arguments.of_trainer(task.name, given)
+    with LocalFiles() as files:
+        outputs = {
+            'serving_model_dir': str(files.write(wanted.serving_model_dir)),
+            'model_run_dir': str(files.write(wanted.model_run_dir)),
+        }
+        _run(task, dataclasses.replace(wanted, **outputs))
+
+
+def _run(task: Task, wanted: Arguments) -> None:
     if os.environ.get(job.MANIFEST):
         job.train(wanted, os.environ[job.MANIFEST])
     elif wanted.workers.count == 1:

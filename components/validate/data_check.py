@@ -18,6 +18,7 @@ from components.ingest.rejects import read_summary
 from components.properties import Text
 from components.settings import ValidateSettings, from_json
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 from components.validate import accepted, gate
 from components.validate.artifacts import DataVerdict
 from components.validate.dashboard import to_markdown
@@ -58,16 +59,18 @@ class Executor(base_executor.BaseExecutor):
         settings = from_json(ValidateSettings, exec_properties['settings'])
         overrides = tuple(exec_properties['overrides'].split())
         before = accepted.previous(Path(exec_properties['accepted_folder']), exec_properties['data'])
-        anomalies = _load_anomalies(Path(artifact_utils.get_single_uri(input_dict['anomalies'])))
-        summary = read_summary(Path(artifact_utils.get_single_uri(input_dict['rejects'])))
-        findings = tuple(
-            dataclasses.replace(finding, overridden=True)
-            if not finding.passed and finding.gate in overrides
-            else finding
-            for finding in _findings(input_dict, anomalies, settings, before, summary.protocol)
-        )
         verdict = artifact_utils.get_single_instance(output_dict['verdict'])
-        write_findings(Path(verdict.uri), findings)
+        with LocalFiles() as files:
+            given = {name: files.read(artifact_utils.get_single_uri(found)) for name, found in input_dict.items()}
+            anomalies = _load_anomalies(given['anomalies'])
+            summary = read_summary(given['rejects'])
+            findings = tuple(
+                dataclasses.replace(finding, overridden=True)
+                if not finding.passed and finding.gate in overrides
+                else finding
+                for finding in _findings(given, anomalies, settings, before, summary.protocol)
+            )
+            write_findings(files.write(verdict.uri), findings)
         verdict.set_int_custom_property('passed', int(not any(finding.stops for finding in findings)))
         artifact_utils.get_single_instance(output_dict['data_report']).value = to_markdown(
             exec_properties['task'],
@@ -131,15 +134,14 @@ class DataCheck(base_component.BaseComponent):
 
 
 def _findings(
-    inputs: dict[str, list[types.Artifact]],
+    folders: dict[str, Path],
     anomalies: dict[str, anomalies_pb2.Anomalies],
     settings: ValidateSettings,
     before: Path | None,
     protocol: str,
 ) -> list[Finding]:
-    examples_folder = Path(artifact_utils.get_single_uri(inputs['examples']))
-    statistics = _load_statistics(Path(artifact_utils.get_single_uri(inputs['statistics'])))
-    files = {split: sorted((examples_folder / f'Split-{split}').glob('*')) for split in faces.SPLITS}
+    statistics = _load_statistics(folders['statistics'])
+    files = {split: sorted((folders['examples'] / f'Split-{split}').glob('*')) for split in faces.SPLITS}
 
     findings = [
         *gate.schema_findings(anomalies),

@@ -9,6 +9,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.properties import Text
 from components.source import fingerprint
+from components.storage.files import LocalFiles
 from components.validate import accepted
 from components.validate.artifacts import DataVerdict
 from components.validate.findings import DataRefusedError, Finding, read_findings
@@ -37,12 +38,13 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        findings = read_findings(Path(artifact_utils.get_single_uri(input_dict['verdict'])))
-        stopping = [finding for finding in findings if finding.stops]
-        if stopping:
-            raise DataRefusedError(_advice(exec_properties['task'], stopping))
-        statistics = Path(artifact_utils.get_single_uri(input_dict['statistics']))
-        accepted.accept(Path(exec_properties['accepted_folder']), exec_properties['data'], statistics)
+        with LocalFiles() as files:
+            findings = read_findings(files.read(artifact_utils.get_single_uri(input_dict['verdict'])))
+            stopping = [finding for finding in findings if finding.stops]
+            if stopping:
+                raise DataRefusedError(_advice(exec_properties['task'], stopping))
+            statistics = files.read(artifact_utils.get_single_uri(input_dict['statistics']))
+            accepted.accept(Path(exec_properties['accepted_folder']), exec_properties['data'], statistics)
 
 
 class DataGate(base_component.BaseComponent):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from components import faces
-from pipeline.cli import _refusals
+from pipeline.local import refusals
 from tests.components.run_artifacts import make_artifacts, make_branch
 
 
@@ -16,6 +16,6 @@ def branch(tmp_path_factory):
 
 
 def test_every_missed_gate_and_behaviour_test_is_a_line(branch):
-    lines = _refusals(SimpleNamespace(record=SimpleNamespace(branches=[branch])))
+    lines = list(refusals(SimpleNamespace(branches=[branch])))
     assert 'Refused: expression behaviour mirror: share 0.9700 against at least 0.98' in lines
     assert any(line.startswith('Refused: expression log_loss') for line in lines)

@@ -43,6 +43,6 @@ def test_a_blessing_stands_only_where_everything_passed(tmp_path, file, passed, 
     blessing.uri = str(tmp_path)
     (tmp_path / file).touch()
     blessing.set_int_custom_property('blessed', int(file == 'BLESSED'))
-    bless(blessing, iter(passed))
+    bless(blessing, Path(blessing.uri), iter(passed))
     assert [path.name for path in Path(blessing.uri).iterdir()] == [left]
     assert blessing.get_int_custom_property('blessed') == int(left == 'BLESSED')
