@@ -44,7 +44,14 @@ MYSQL = [
     'PyMySQL>=1.1,<2',  # looks at the database of ML Metadata before a run, and tells in words what is wrong with it
 ]
 
+STORAGE = [
+    # An object store in place of folders: `s3://` (docs/storage.md).
+    'boto3>=1.36,<2',  # conditional writes; Apache Beam reads and writes `s3://` by it too
+    'tensorflow-io==0.37.1',  # the file system for `s3://` of TensorFlow 2.16, and with it of TFX
+]
+
 DEVELOPMENT = [
+    *STORAGE,
     *MYSQL,
     'pytest>=8,<9',
     'pytest-xdist>=3.6,<4',  # fast tests on both cores
@@ -78,6 +85,6 @@ setup(
         'components': ['report/*.html', 'report/*.css', 'push/*.md', 'serve/page/*'],
     },
     install_requires=RUNTIME,
-    extras_require={'dev': DEVELOPMENT, 'mysql': MYSQL},
+    extras_require={'dev': DEVELOPMENT, 'mysql': MYSQL, 's3': STORAGE},
     entry_points={'console_scripts': ['emotion-pipeline = pipeline.cli:main']},
 )
