@@ -8,10 +8,13 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from components.storage.uris import SCHEME, is_stored
 from pipeline.config import TASKS, Config, of
+
+_PATIENCE: Final = 5.0
+"""Seconds that a store may say nothing, three times, before a run."""
 
 
 def pipeline_root(config: Config, run: str) -> str:
@@ -40,11 +43,11 @@ def check(config: Config) -> None:
     if importlib.util.find_spec('tensorflow_io') is None:
         raise s3.StorageError(f's3:// addresses need tensorflow-io, and {s3.INSTALL}.')
     for uri in _data(config):
-        s3.ObjectFolder(uri).check_reading()
+        s3.ObjectFolder(uri, _PATIENCE).check_reading()
     if is_stored(config.artifacts):
-        s3.ObjectFolder(config.artifacts).check_writing()
+        s3.ObjectFolder(config.artifacts, _PATIENCE).check_writing()
     if is_stored(config.serving):
-        s3.ObjectFolder(config.serving).check_condition()
+        s3.ObjectFolder(config.serving, _PATIENCE).check_condition()
 
 
 def is_used(config: Config) -> bool:

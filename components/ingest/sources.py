@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import StepError
 from components.settings import IngestSettings
@@ -54,6 +55,9 @@ def resolve(settings: IngestSettings) -> Sources:
     """
     if not settings.files:
         raise StepError('No data are named: set ingest.files to CSV files or to a folder <split>/<class>/*.png.')
+    if any('://' in pattern for pattern in (*settings.files, *settings.corrections)):
+        # Outside a pipeline Beam has none, and its S3 takes no default.
+        FileSystems.set_options(PipelineOptions([]))
     found = {pattern: dict(_matches(pattern)) for pattern in settings.files}
     for pattern, matches in found.items():
         if not matches:

@@ -20,7 +20,6 @@ from components.storage.uris import SCHEME, parts
 INSTALL: Final = "the extra 's3' is not installed: pip install 'emotion-pipeline[s3]'"
 
 _CONNECT: Final = 5.0
-_READ: Final = 30.0
 _ATTEMPTS: Final = 3
 _AT_A_TIME: Final = 8
 _REMOVED_AT_ONCE: Final = 1000  # the protocol's limit
@@ -43,13 +42,14 @@ class ObjectFolder:
 
     Args:
         uri: `s3://bucket/prefix`.
+        patience: seconds that the store may say nothing, three times.
     """
 
-    def __init__(self, uri: str):
+    def __init__(self, uri: str, patience: float = 30.0):
         self.uri = uri.rstrip('/')
         self.bucket, self.prefix = parts(uri)
         with self._telling('reached'):
-            self._client = _client()
+            self._client = _client(patience)
 
     def list(self, part: str = '') -> list[str]:
         """The names that begin with `part`, sorted; a marker of an empty folder is none."""
@@ -167,8 +167,13 @@ class ObjectFolder:
             ) from error
         except (botocore.ConnectionError, botocore.HTTPClientError, boto.RetriesExceededError) as error:
             raise StorageError(self._gone(error)) from error
-        except (botocore.BotoCoreError, ValueError) as error:
+        except botocore.BotoCoreError as error:
             raise StorageError(f'{self.uri} cannot be {done}: {error}') from error
+        except ValueError as error:
+            # It quotes the address, which may hold a password.
+            raise StorageError(
+                f'{self.uri} cannot be {done}: AWS_ENDPOINT_URL is no http:// or https:// URL.'
+            ) from error
 
     def _gone(self, error: BaseException) -> str:
         kind = type(error).__name__
@@ -212,11 +217,11 @@ def _endpoint() -> str:
     return f'{where.scheme}://{where.netloc.rpartition("@")[2]}' if endpoint() else 'AWS'
 
 
-def _client() -> Any:
+def _client(patience: float) -> Any:
     session = _library('boto3').session.Session()
     config = _library('botocore.config').Config(
         connect_timeout=_CONNECT,
-        read_timeout=_READ,
+        read_timeout=patience,
         retries={'total_max_attempts': _ATTEMPTS, 'mode': 'standard'},
         max_pool_connections=2 * _AT_A_TIME,
     )

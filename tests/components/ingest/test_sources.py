@@ -145,7 +145,7 @@ def test_files_in_an_object_store_are_found_and_told_apart_by_their_contents(buc
     newest = sources.resolve(IngestSettings(files=(f'{bucket}/data/2024-{{SPAN}}/*.csv*',)))
     assert newest.files == (f'{bucket}/data/2024-2/a.csv', f'{bucket}/data/2024-2/b.csv.gz')
     assert newest.span == 2
-    settings = IngestSettings(files=(f'{bucket}/data/2024-2',))
+    settings = IngestSettings(files=(f'{bucket}/data/2024-2/*',))
     first = sources.resolve(settings)
     assert first.files == newest.files
     stored.put('2024-2/a.csv', b'another content')

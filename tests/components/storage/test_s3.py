@@ -87,12 +87,11 @@ def test_an_endpoint_that_refuses_or_is_none_is_told_without_its_user(bucket, mo
 
 
 def test_an_endpoint_that_takes_connections_and_says_nothing_is_given_up(bucket, monkeypatch):
-    monkeypatch.setattr('components.storage.s3._READ', 0.5)
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         listener.listen()
         monkeypatch.setenv('AWS_ENDPOINT_URL', f'http://127.0.0.1:{listener.getsockname()[1]}')
-        assert 'does not answer in time' in message(lambda: ObjectFolder(bucket).check_reading())
+        assert 'does not answer in time' in message(lambda: ObjectFolder(bucket, patience=0.5).check_reading())
 
 
 def test_plain_http_where_tls_is_asked_for_is_told(bucket, object_store, monkeypatch):
