@@ -171,9 +171,7 @@ class ObjectFolder:
             raise StorageError(f'{self.uri} cannot be {done}: {error}') from error
         except ValueError as error:
             # It quotes the address, which may hold a password.
-            raise StorageError(
-                f'{self.uri} cannot be {done}: AWS_ENDPOINT_URL is no http:// or https:// URL.'
-            ) from error
+            raise StorageError(f'{self.uri} cannot be {done}: AWS_ENDPOINT_URL is no http(s) address.') from error
 
     def _gone(self, error: BaseException) -> str:
         kind = type(error).__name__
@@ -234,7 +232,7 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise StorageError(f'{SCHEME} addresses need boto3, and {INSTALL}.') from error
+        raise StorageError(f'{SCHEME} addresses need boto3, and {INSTALL} (for the server alone: boto3).') from error
 
 
 def _each(act: Any, names: Iterable[str]) -> None:
