@@ -115,7 +115,9 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
     ending: dict[str, Any] | None = None
 
     def noted(node: str, state: str, seconds: float) -> None:
-        if state != 'running':
+        if state == 'running':
+            storage.check_answers(config)
+        else:
             ended.append(Step(node, state, seconds))
         watch(node, state, seconds)
 

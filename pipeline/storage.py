@@ -50,6 +50,18 @@ def check(config: Config) -> None:
         s3.ObjectFolder(config.serving, _PATIENCE).check_condition()
 
 
+def check_answers(config: Config) -> None:
+    """Looks whether the object store of the artifacts answers: before a step, since TensorFlow notices after minutes.
+
+    Raises:
+        StepError: it does not.
+    """
+    if is_stored(config.artifacts):
+        from components.storage import s3
+
+        s3.ObjectFolder(config.artifacts, _PATIENCE).check_reading()
+
+
 def is_used(config: Config) -> bool:
     """Whether anything of this pipeline lies in an object store."""
     return any(map(is_stored, _places(config)))
