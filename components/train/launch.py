@@ -27,11 +27,12 @@ def run(task: Task, given: 'FnArgs') -> None:
     """
     wanted = arguments.of_trainer(task.name, given)
     with LocalFiles() as files:
-        outputs = {
-            'serving_model_dir': str(files.write(wanted.serving_model_dir)),
-            'model_run_dir': str(files.write(wanted.model_run_dir)),
-        }
-        _run(task, dataclasses.replace(wanted, **outputs))
+        staged = dataclasses.replace(
+            wanted,
+            serving_model_dir=str(files.write(wanted.serving_model_dir)),
+            model_run_dir=str(files.write(wanted.model_run_dir)),
+        )
+        _run(task, staged)
 
 
 def _run(task: Task, wanted: Arguments) -> None:
