@@ -18,6 +18,7 @@ from typing import Any, Final
 import httpx
 
 from components.errors import StepError
+from components.storage.uris import is_stored
 from pipeline.beam import probe
 from pipeline.beam.settings import BeamSettings, BeamWorkerSettings, endpoint, job_server_jar, needs_java, to_flags
 from pipeline.config import TASKS, Config, of
@@ -272,8 +273,10 @@ def _where(settings: BeamSettings) -> str:
 
 
 def _root(config: Config) -> str:
-    """The folder that holds the artifacts."""
-    return str(config.store / 'artifacts')
+    """The folder or `s3://` URI that holds the artifacts."""
+    if is_stored(config.artifacts):
+        return config.artifacts.rstrip('/')
+    return str(Path(config.artifacts or config.store / 'artifacts').absolute())
 
 
 def _inputs(config: Config) -> list[str]:
