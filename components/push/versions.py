@@ -101,11 +101,15 @@ def served(folder: Place) -> int | None:
 
 
 def provenance(folder: Place, version: int) -> Provenance:
+    return _provenance(at(folder), version)
+
+
+def _provenance(place: ServingFolder, version: int) -> Provenance:
     try:
-        return Provenance(**json.loads(at(folder).read(version, PROVENANCE)))
+        return Provenance(**json.loads(place.read(version, PROVENANCE)))
     except (OSError, ValueError, TypeError) as error:
         raise StepError(
-            f'{folder}/{version}/{PROVENANCE} is missing or damaged: remove version {version} of this model or push it '
+            f'{place}/{version}/{PROVENANCE} is missing or damaged: remove version {version} of this model or push it '
             'again.'
         ) from error
 
@@ -125,10 +129,11 @@ def baseline(folder: Place, candidate: str, artifact: str | None = None) -> int 
         candidate: its fingerprint.
         artifact: the Model artifact, where it is known: one that was trained anew from the same is not the served one.
     """
+    place = at(folder)
     others = [
         version
-        for version in versions(folder)
-        for facts in [provenance(folder, version)]
+        for version in place.numbers()
+        for facts in [_provenance(place, version)]
         if facts.candidate != candidate or artifact not in (None, facts.artifact)
     ]
     return max(others, default=None)
@@ -157,9 +162,10 @@ def publish(saved_model: Path, folder: Place, facts: Provenance, warmup: Path | 
     place = at(folder)
     with place.exclusive():
         if facts.rollback_of is None:
-            same = [version for version in versions(folder) if _is_the_same(provenance(folder, version), facts)]
+            present = place.numbers()
+            same = [version for version in present if _is_the_same(_provenance(place, version), facts)]
             if same:
-                return same[-1] if same[-1] == served(folder) else 0
+                return same[-1] if same[-1] == present[-1] else 0
         with place.staging() as staged:
             shutil.copytree(saved_model, staged, dirs_exist_ok=True)
             (staged / PROVENANCE).parent.mkdir(exist_ok=True)

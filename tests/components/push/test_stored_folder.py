@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_reader_never_sees_a_part_of_a_version(saved_model, bucket, tmp_path):
     for reader in readers:
         reader.start()
     try:
-        for number in range(12):
+        for number in range(8):
             (saved_model / 'variables/variables.data').write_text(f'<{number}>' * 20_000)
             publish(saved_model, bucket, facts(f'<{number}>'), None, keep=2)
     finally:
@@ -91,28 +92,27 @@ def test_a_reader_never_sees_a_part_of_a_version(saved_model, bucket, tmp_path):
         for reader in readers:
             reader.join()
     assert not broken
-    assert len({version for version, _ in seen}) > 3, 'the readers have to have looked in between'
-    assert versions.versions(bucket) == [11, 12]
+    assert len({version for version, _ in seen}) > 2, 'the readers have to have looked in between'
+    assert versions.versions(bucket) == [7, 8]
 
 
-PUSH = """
-import sys
-from pathlib import Path
-from components.push import versions
-for name in sys.argv[3:]:
-    print(versions.publish(Path(sys.argv[1]), sys.argv[2], versions.Provenance(*[name] * 7), None, 100), name)
-"""
+def test_pushers_at_once_get_numbers_of_their_own(saved_model, bucket):
+    pushed: dict[int, str] = {}
+    start = threading.Barrier(4)
 
+    def push(pusher: int) -> None:
+        for count in range(3):
+            name = f'{pusher}-{count}'
+            start.wait(60)
+            number = publish(saved_model, bucket, facts(name), None, 100)
+            assert pushed.setdefault(number, name) == name
 
-def test_pushers_in_several_processes_get_numbers_of_their_own(saved_model, bucket):
-    names = [[f'{pusher}-{count}' for count in range(3)] for pusher in range(3)]
-    command = [sys.executable, '-c', PUSH, str(saved_model), bucket]
-    pushers = [subprocess.Popen([*command, *mine], stdout=subprocess.PIPE, text=True) for mine in names]
-    pushed = dict(line.split() for pusher in pushers for line in pusher.communicate(timeout=120)[0].splitlines())
-    assert len(pushed) == 9
-    assert versions.versions(bucket) == sorted(map(int, pushed))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(push, range(4)))
+    assert len(pushed) == 12
+    assert versions.versions(bucket) == sorted(pushed)
     for number, name in pushed.items():
-        assert provenance(bucket, int(number)).artifact == name
+        assert provenance(bucket, number).artifact == name
 
 
 KILLED = """

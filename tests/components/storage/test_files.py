@@ -30,6 +30,12 @@ def test_what_is_written_is_stored_at_the_end_and_read_again(bucket):
         assert files.read(f'{bucket}/model') == read, 'one copy'
 
 
+def test_an_output_that_holds_nothing_is_there(bucket):
+    with LocalFiles() as files:
+        files.write(f'{bucket}/metrics')
+    assert ObjectFolder(f'{bucket}/metrics').list() == ['.empty']
+
+
 def test_a_step_that_fails_stores_nothing(bucket):
     with pytest.raises(RuntimeError), LocalFiles() as files:
         (files.write(f'{bucket}/model') / 'half').write_text('half')
