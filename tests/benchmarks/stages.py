@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from components import faces
 from components.settings import EvaluateSettings, Gate, IngestSettings, TrainSettings, to_json
-from pipeline.config import Config
+from pipeline.beam.settings import BeamSettings, to_flags
 
 FORMS: Final = {faces.EXPRESSION_MODEL: 'expressions', faces.KEYPOINT_MODEL: 'keypoints'}
 """By task, the form in which its faces are drawn."""
@@ -204,7 +204,7 @@ def _training(task: str) -> TrainSettings:
 def _made(executor_class: type, place: Place) -> Any:
     temporary = place.folder / 'temporary'
     return executor_class(
-        executor_class.Context(beam_pipeline_args=list(Config().beam), tmp_dir=str(temporary), unique_id='1')
+        executor_class.Context(beam_pipeline_args=list(to_flags(BeamSettings())), tmp_dir=str(temporary), unique_id='1')
     )
 
 
