@@ -273,7 +273,7 @@ def test_pipelines_with_a_run_of_the_same_id_are_told_apart(settings, tmp_path):
             ('ImportSchemaGen-keypoints', 'complete'),
         ]
         for outputs in ledger.outputs.values():
-            assert outputs['schema'].is_relative_to(tmp_path / name) and outputs['schema'].exists()
+            assert Path(outputs['schema']).is_relative_to(tmp_path / name) and Path(outputs['schema']).exists()
     assert [step.state for step in read_ledger(where, 'later', 'one').steps] == ['cached'] * 2
     assert read_ledger(where, 'never', 'one').steps == ()
 
