@@ -49,7 +49,9 @@ def test_workers_with_another_revision_of_the_code_are_told(complaint, tmp_path)
 
 def test_workers_without_the_package_are_told(complaint, tmp_path):
     (tmp_path / 'other' / 'pipeline').mkdir(parents=True)
-    (tmp_path / 'other' / 'pipeline' / '__init__.py').touch()
+    # An editable installation would give an empty package's modules all the same.
+    absent = 'raise ModuleNotFoundError("No module named \'pipeline\'")'
+    (tmp_path / 'other' / 'pipeline' / '__init__.py').write_text(absent)
     told = complaint(PYTHONPATH=str(tmp_path / 'other'))
     assert 'lack this package' in told
     assert len(told.splitlines()) == 1
