@@ -112,7 +112,7 @@ clean: ## Remove the environments; runs and served models stay.
 	@$(UV) venv --quiet --allow-existing --python 3.11 .flink-test
 	@VIRTUAL_ENV=.flink-test $(UV) pip install --quiet --no-deps apache-flink==$(FLINK) apache-flink-libraries==$(FLINK)
 	@[ -f $(FLINK_JOB_SERVER_JAR) ] || tests/flink/job_server $(FLINK_JOB_SERVER_JAR)
-	@touch $@
+	@[ ! -f $(FLINK_JOB_SERVER_JAR) ] || touch $@
 
 .uv/bin/uv:
 	@echo 'uv is missing: installing it into .uv'

@@ -18,7 +18,7 @@ from components.errors import StepError
 from pipeline import config as configuration
 from pipeline import history, hooks, storage
 from pipeline.kubeflow.commands import kubeflow_group
-from pipeline.options import Group, config_options
+from pipeline.options import Group, config_options, engine_option
 from pipeline.predict_commands import predict_command
 from pipeline.schedule_commands import schedule_group
 from pipeline.watch_commands import watch_command
@@ -44,6 +44,7 @@ main.add_command(watch_command, 'watch')
 
 @main.command()
 @config_options
+@engine_option
 @click.option('--override', 'gates', multiple=True, metavar='GATE', help='A data gate that does not stop this run.')
 @click.option('--retrain', is_flag=True, help='Train although nothing has changed.')
 @click.option('--verbose', is_flag=True, help='Show the log of TFX and TensorFlow too.')
@@ -137,6 +138,7 @@ def config_group() -> None:
 
 @config_group.command('show')
 @config_options
+@engine_option
 def config_show(name: str, overrides: tuple[str, ...]) -> None:
     """Print the whole configuration, defaults included, as YAML."""
     click.echo(configuration.to_yaml(configuration.load(name, overrides)), nl=False)

@@ -30,7 +30,7 @@ from components.settings import (
     WorkerSettings,
     demand,
 )
-from components.storage.uris import is_stored
+from components.storage.uris import below
 from pipeline.beam.settings import BeamSettings
 from pipeline.hooks import HookSettings
 from pipeline.kubeflow.settings import KubeflowSettings
@@ -149,9 +149,8 @@ class Config:
 
     def serving_folder(self, model: str) -> Path | str:
         """Of one model: an absolute path, or a URI."""
-        if is_stored(self.serving):
-            return f'{self.serving.rstrip("/")}/{model}'
-        return (Path(self.serving) / model).absolute()
+        folder = below(self.serving, model)
+        return folder.absolute() if isinstance(folder, Path) else folder
 
 
 Section = TypeVar('Section')

@@ -44,16 +44,20 @@ def config_options(command):
         callback=_after_the_engine,
         help='Override a value, e.g. train.expression.epochs=5.',
     )(command)
-    command = click.option(
+    return click.option(
+        '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
+    )(command)
+
+
+def engine_option(command):
+    """The option that is short for a value of the configuration, where a command runs Beam or shows the values."""
+    return click.option(
         '--beam',
         type=click.Choice(RUNNERS),
         is_eager=True,
         expose_value=False,
         callback=_remember_the_engine,
         help='Engine of ingest, statistics, Transform and Evaluator: short for --set beam.runner=….',
-    )(command)
-    return click.option(
-        '--config', 'name', default='demo', show_default=True, help='demo, full, or the path of a YAML file.'
     )(command)
 
 

@@ -17,7 +17,7 @@ import click
 
 from components import faces
 from components.errors import StepError
-from components.storage.uris import is_stored
+from components.storage.uris import below
 from pipeline import config as configuration
 from pipeline.options import config_options, model_options
 
@@ -125,10 +125,8 @@ def predict_command(
         if url is not None:
             engine = _server(url, which, at_a_time)
         else:
-            folder = (
-                _named(serving) if serving else configuration.load(name, overrides).serving_folder(faces.JOINT_MODEL)
-            )
-            engine = _pushed(folder, version, which)
+            pushed = configuration.load(name, overrides).serving_folder(faces.JOINT_MODEL)
+            engine = _pushed(below(serving, faces.JOINT_MODEL) if serving else pushed, version, which)
         bar = _Bar(len(sources), beside_data=as_json or as_csv)
         output: _Output = _JsonLines() if as_json else _Csv() if as_csv else _Table(bar)
         status = _carry_out(_Work(_Task(engine, overlays), sources, at_a_time), output, bar)
@@ -178,11 +176,6 @@ def _plan(paths: Sequence[str], overlay: Path | None) -> 'tuple[list[Source], Ov
 
     sources = find_sources(paths, left_out=overlay)
     return sources, OverlayFolder(overlay, sources)
-
-
-def _named(serving: str) -> Path | str:
-    """The joint model's folder in a serving folder, as it was typed."""
-    return f'{serving.rstrip("/")}/{faces.JOINT_MODEL}' if is_stored(serving) else Path(serving) / faces.JOINT_MODEL
 
 
 def _pushed(folder: Path | str, version: int | None, which: faces.Which) -> _Engine:

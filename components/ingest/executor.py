@@ -88,10 +88,10 @@ def _build(
     # The workers may stand in another folder.
     paths = [sources.absolute(path) for path in sources.limit_images(files, ingest.limit)]
     # Dealt out, so that each file can be read by another worker.
-    files = pipeline | 'Files' >> beam.Create(transforms.portions(paths)) | 'DealOutFiles' >> beam.Reshuffle()
+    portions = pipeline | 'Files' >> beam.Create(transforms.portions(paths)) | 'DealOutFiles' >> beam.Reshuffle()
     spilled = f'{folder}/{_SPILL}'
     fileio.makedirs(spilled)
-    outputs = transforms.make_examples(transforms.read_rows(files, task, ingest, corrected, spilled), corrected)
+    outputs = transforms.make_examples(transforms.read_rows(portions, task, ingest, corrected, spilled), corrected)
     for split in faces.SPLITS:
         prefix = f'{artifact_utils.get_split_uri([examples], split)}/data_tfrecord'
         _write_split(outputs[split], split, prefix, ingest.shards)

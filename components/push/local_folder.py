@@ -31,7 +31,7 @@ class LocalFolder:
         """The whole versions, oldest first."""
         if not self.path.is_dir():
             return []
-        return sorted(int(entry.name) for entry in self.path.iterdir() if _is_version(entry))
+        return sorted(int(entry.name) for entry in self.path.iterdir() if is_version(entry.name) and entry.is_dir())
 
     def read(self, version: int, name: str) -> str:
         """A text of a version; raises OSError or UnicodeDecodeError where there is none."""
@@ -77,6 +77,6 @@ class LocalFolder:
             shutil.rmtree(doomed)
 
 
-def _is_version(entry: Path) -> bool:
-    name = entry.name
-    return name.isascii() and name.isdecimal() and name == str(int(name)) and entry.is_dir()
+def is_version(name: str) -> bool:
+    """Whether a folder of this name is a version to a server."""
+    return name.isascii() and name.isdecimal() and name == str(int(name))

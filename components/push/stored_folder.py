@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from components.push.local_folder import IDENTITY
+from components.push.local_folder import IDENTITY, is_version
 from components.storage.s3 import ObjectFolder, StorageError
 
 MARKER: Final = 'saved_model.pb'
@@ -47,7 +47,7 @@ class StoredFolder:
     def numbers(self) -> list[int]:
         """The whole versions, oldest first."""
         names = (name.partition('/') for name in self._objects.list())
-        return sorted(int(folder) for folder, _, name in names if name == MARKER and _is_number(folder))
+        return sorted(int(folder) for folder, _, name in names if name == MARKER and is_version(folder))
 
     def read(self, version: int, name: str) -> str:
         """A text of a version; raises OSError or UnicodeDecodeError where there is none."""
@@ -101,14 +101,14 @@ class StoredFolder:
     def prune(self, keep: int) -> None:
         """Removes the oldest versions beyond `keep`, and what pushes that were killed have left."""
         whole = self.numbers()
-        present = {folder for name in self._objects.list() for folder in [name.partition('/')[0]] if _is_number(folder)}
+        present = {folder for name in self._objects.list() for folder in [name.partition('/')[0]] if is_version(folder)}
         leftovers = [int(folder) for folder in present if int(folder) not in whole and self._is_abandoned(int(folder))]
         for version in [*leftovers, *whole[: -max(1, keep)]]:
             self._remove(version)
 
     def _claim(self) -> int:
         taken = (name.removeprefix(f'{CLAIMS}/').partition('/')[0] for name in self._objects.list())
-        version = max((int(name) for name in taken if _is_number(name)), default=0) + 1
+        version = max((int(name) for name in taken if is_version(name)), default=0) + 1
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
         while not self._objects.put_new(f'{CLAIMS}/{version}', now.encode()):
             version += 1
@@ -124,7 +124,3 @@ class StoredFolder:
     def _remove(self, version: int) -> None:
         self._objects.remove([f'{version}/{MARKER}'])
         self._objects.remove(self._objects.list(f'{version}/'))
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and name == str(int(name))

@@ -8,6 +8,7 @@ from typing import Final
 from components import faces
 from components.errors import StepError
 from components.push import versions
+from components.storage.uris import below
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Mirror:
 
     def __init__(self, uri: str, folder: Path):
         self._folder = folder
-        self._stored = {model: versions.at(f'{uri.rstrip("/")}/{model}') for model in faces.MODELS}
+        self._stored = {model: versions.at(below(uri, model)) for model in faces.MODELS}
         for stored in self._stored.values():
             stored.numbers()
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from components.errors import StepError
 from components.storage.uris import SCHEME, parts
 
-INSTALL: Final = "the extra 's3' is not installed: pip install 'emotion-pipeline[s3]'"
+INSTALL: Final = "the extra emotion-pipeline[s3] is not installed: in the project's folder, uv pip install '.[s3]'"
 
 _CONNECT: Final = 5.0
 _ATTEMPTS: Final = 3

@@ -57,7 +57,7 @@ def refuse_on_kubeflow(settings: BeamSettings) -> None:
     if settings.runner != 'direct':
         raise StepError(
             f'beam.runner is {settings.runner}: on Kubeflow the launcher copies artifacts into the pod of each task, '
-            "where an engine's workers do not see them. Compile with --beam direct, and give the pods what they need "
+            "where an engine's workers do not see them. Set beam.runner to direct, and give the pods what they need "
             '(kubeflow.resources).'
         )
 

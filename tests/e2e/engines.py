@@ -79,11 +79,19 @@ def running(folder: Path, module: str, option: str, environment: dict[str, str])
     folder.mkdir(parents=True, exist_ok=True)
     # The pool starts `python`: it has to be this environment's.
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    with (folder / f'{module.rpartition(".")[2]}.log').open('wb') as log:
+    command = [sys.executable, '-W', 'ignore', '-m', module, option]
+    with started(folder, module.rpartition('.')[2], command, PATH=path, **environment) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def started(folder: Path, name: str, command: list[str], **environment: str) -> Iterator[subprocess.Popen]:
+    """A program in a process group of its own, which is ended with it; its log is `<name>.log` in the folder."""
+    with (folder / f'{name}.log').open('wb') as log:
         process = subprocess.Popen(
-            [sys.executable, '-W', 'ignore', '-m', module, option],
+            command,
             cwd=folder,
-            env={**os.environ, 'PATH': path, **environment},
+            env={**os.environ, **environment},
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,30 +46,21 @@ def cluster(tmp_path_factory) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         for name in ('jobmanager', 'taskmanager'):
             script = f'{HOME}/bin/{name}.sh'
-            manager = stack.enter_context(started(folder, name, ['bash', script, 'start-foreground', *dynamic]))
+            manager = stack.enter_context(
+                engines.started(folder, name, ['bash', script, 'start-foreground', *dynamic], FLINK_LOG_DIR=str(folder))
+            )
         engines.until(lambda: slots(rest) == 2, manager)
-        command = ['java', '-jar', JAR, f'--flink-master=localhost:{rest}', f'--artifacts-dir={folder}']
+        command = [
+            'java',
+            '-jar',
+            str(Path(JAR).absolute()),
+            f'--flink-master=localhost:{rest}',
+            f'--artifacts-dir={folder}',
+        ]
         ports = [f'--job-port={jobs}', '--artifact-port=0', '--expansion-port=0']
-        server = stack.enter_context(started(folder, 'server', command + ports))
+        server = stack.enter_context(engines.started(folder, 'server', command + ports))
         engines.until(lambda: engines.answers(jobs), server)
         yield f'localhost:{jobs}'
-
-
-@contextlib.contextmanager
-def started(folder: Path, name: str, command: list[str]) -> Iterator[subprocess.Popen]:
-    """A program in a process group of its own, which is ended with it."""
-    with (folder / f'{name}.log').open('wb') as log:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, 'FLINK_LOG_DIR': str(folder)},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        engines.end(process)
 
 
 def slots(port: int) -> int:

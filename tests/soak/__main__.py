@@ -77,18 +77,18 @@ def _soak(folder: Path, options: argparse.Namespace) -> None:
     results = options.results / 'results.jsonl'
     done = _read(results)
     for number in range(len(done) + 1, options.runs + 1):
-        pair = _pair(folder, number, options)
+        pair = _pair(folder, number, first['steps'], options)
         with results.open('a') as lines:
             lines.write(json.dumps(pair) + '\n')
         print(f'{number:3d} {pair["fault"]}: {pair["told"]} -> {pair["exit"]}; {pair["verdict"]}', flush=True)
     _tell(_read(results))
 
 
-def _pair(folder: Path, number: int, options: argparse.Namespace) -> dict[str, Any]:
+def _pair(folder: Path, number: int, steps: int, options: argparse.Namespace) -> dict[str, Any]:
     """A disturbed run and one in peace, both with work to do: other settings of the ingest and other weights."""
     chance = random.Random(f'{options.seed}-{number}')
     name = _choose(chance, bool(options.faketime))
-    scene = Scene(folder, folder / 'data' / str(number % 2), chance, options.faketime)
+    scene = Scene(folder, folder / 'data' / str(number % 2), steps, chance, options.faketime)
     with FAULTS[name][0](scene) as disturbance:
         disturbed = _run(folder, number, disturbance)
     broken = violations(folder / 'runs' / 'soak', folder / 'serving') if disturbance.leaves is None else []
@@ -148,6 +148,7 @@ def _run(folder: Path, number: int, disturbance: Disturbance) -> dict[str, Any]:
         text = Path(output.name).read_text(errors='replace')
     return {
         'exit': process.returncode,
+        'steps': _steps(text),
         'seconds': round(time.monotonic() - began, 1),
         'line': _line(text),
         'output': text[-4000:],
@@ -159,8 +160,7 @@ def _disturb(process: subprocess.Popen, output: Path, disturbance: Disturbance) 
     """Waits for the moment, and does the harm unless the run has ended before."""
     if not (disturbance.kills or disturbance.act):
         return
-    ended = re.compile(rb'^ +[\xe2\xc2].*(?: s|cache)$', re.MULTILINE)
-    while disturbance.moment.steps > len(ended.findall(output.read_bytes())):
+    while disturbance.moment.steps > _steps(output.read_text(errors='replace')):
         if process.poll() is not None:
             return
         time.sleep(0.1)
@@ -171,6 +171,11 @@ def _disturb(process: subprocess.Popen, output: Path, disturbance: Disturbance) 
         disturbance.act()
     if disturbance.kills:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _steps(text: str) -> int:
+    """How many steps have ended by what a run has printed."""
+    return len(re.findall(r'^ +[✓·✗].*(?: s|cache)$', text, re.MULTILINE))
 
 
 def _line(text: str) -> str:

@@ -10,9 +10,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STEPS = 29
-"""Of the whole graph."""
-
 BLOCK = 1 << 20
 
 
@@ -34,17 +31,19 @@ class Scene:
     Attributes:
         folder: the soak's own file system, with `data`, `runs` and `serving`.
         data: the folder of this run's two files.
+        steps: of a whole run.
         chance: decides when and where.
         faketime: libfaketime's library, or an empty text without it.
     """
 
     folder: Path
     data: Path
+    steps: int
     chance: random.Random
     faketime: str
 
     def moment(self) -> Moment:
-        return Moment(self.chance.randrange(STEPS), self.chance.uniform(0.0, 8.0))
+        return Moment(self.chance.randrange(self.steps), self.chance.uniform(0.0, 8.0))
 
 
 @dataclass

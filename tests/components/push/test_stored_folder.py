@@ -15,23 +15,11 @@ import pytest
 from components.errors import StepError
 from components.push import stored_folder, versions
 from components.push.stored_folder import MARKER
-from components.push.versions import Provenance, baseline, provenance, publish, rollback, served
+from components.push.versions import baseline, provenance, publish, rollback, served
 from components.storage.s3 import ObjectFolder, StorageError
+from tests.components.push.facts import facts
 
 NAMES = ['assets.extra/names.json', MARKER, 'variables/variables.data']
-
-
-def facts(artifact: str, candidate: str = '') -> Provenance:
-    return Provenance(
-        model='expression',
-        candidate=candidate or f'made of {artifact}',
-        artifact=artifact,
-        run='run',
-        commit='',
-        data='data',
-        created='2024-05-06T07:08:09+00:00',
-        kpis={'accuracy': 0.5},
-    )
 
 
 @pytest.fixture

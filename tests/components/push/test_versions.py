@@ -13,22 +13,8 @@ import pytest
 
 from components.errors import StepError
 from components.push import versions
-from components.push.versions import Provenance, baseline, provenance, publish, rollback, served
-
-NOW = '2024-05-06T07:08:09+00:00'
-
-
-def facts(artifact: str, candidate: str = '') -> Provenance:
-    return Provenance(
-        model='expression',
-        candidate=candidate or f'made of {artifact}',
-        artifact=artifact,
-        run='run',
-        commit='',
-        data='data',
-        created=NOW,
-        kpis={'accuracy': 0.5},
-    )
+from components.push.versions import baseline, provenance, publish, rollback, served
+from tests.components.push.facts import facts
 
 
 @pytest.fixture
