@@ -108,8 +108,15 @@ def end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def run_and_kill_a_worker(place: Workplace, service: Service, node: str) -> tuple[int, str]:
+def run_and_kill_a_worker(place: Workplace, service: Service, node: str, at_work: str) -> tuple[int, str]:
     """A run whose worker is killed while it works for the step after a node.
+
+    Args:
+        place: of the run.
+        service: whose worker is killed.
+        node: as it is printed when it has ended.
+        at_work: pattern, below the store, of a file that the worker writes in a stage which hands something on. Of one
+            that dies in another stage the job service hears nothing, and the run would wait for its timeout.
 
     Returns:
         The run's exit status, and what it printed.
@@ -131,9 +138,10 @@ def run_and_kill_a_worker(place: Workplace, service: Service, node: str) -> tupl
             printed += line
         # The workers of the jobs before have ended, or are about to.
         before = {worker.pid for worker in service.pool.children()}
-        victims: list[psutil.Process] = []
-        until(lambda: victims.extend(busy(service.pool, before)) or victims, process)
-        victims[0].kill()
+        until(lambda: any(place.store.glob(at_work)), process)
+        for worker in service.pool.children():
+            if worker.pid not in before:
+                worker.kill()
         rest, _ = process.communicate(timeout=300)
         return process.returncode, printed + rest
     finally:

@@ -108,7 +108,8 @@ def portable(workplace, first):
     """Two runs on Beam's own job service: a worker of the first is killed in the midst of the second ingest."""
     place = workplace.beside('portable')
     with engines.job_service(place.folder / 'services') as service:
-        killed = engines.run_and_kill_a_worker(place, service, '✓ FaceExampleGen-expression')
+        rows = 'artifacts/FaceExampleGen-keypoints/rejects/*/spill/*'
+        killed = engines.run_and_kill_a_worker(place, service, '✓ FaceExampleGen-expression', rows)
         return place, killed, place.run(*service.options)
 
 
