@@ -16,12 +16,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 
 from components import faces
 from components.inference import network
 from components.inference.images import decode
 from components.inference.photo import read_photo
+from tests.benchmarks.machine import processor_seconds, share_of_others
 
 PHOTO = 'photo'
 PREDICT = 'predict'
@@ -47,13 +47,7 @@ def alone(folder: Path, request: str, encoded: bytes, seconds: float) -> dict[st
     whole, own, began = processor_seconds(), time.process_time(), time.perf_counter()
     found = _go_on(answer, encoded, seconds)
     whole, own, elapsed = processor_seconds() - whole, time.process_time() - own, time.perf_counter() - began
-    return {**found, 'others': max(0.0, whole - own) / (elapsed * psutil.cpu_count())}
-
-
-def processor_seconds() -> float:
-    """Seconds that the machine's processor has worked, or was kept from working by its host."""
-    times = psutil.cpu_times()._asdict()
-    return sum(times.get(kind, 0.0) for kind in ('user', 'system', 'irq', 'softirq', 'nice', 'steal'))
+    return {**found, 'others': share_of_others(whole, own, elapsed)}
 
 
 def _answerer(model: network.ServedVersion, request: str) -> Callable[[bytes], object]:

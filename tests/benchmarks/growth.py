@@ -8,14 +8,12 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from components import faces
+from tests.benchmarks.machine import IDLE
 from tests.benchmarks.tables import table
 
 TABLE: Final = 'table.md'
 CHART: Final = 'chart'
 TITLES: Final = {faces.EXPRESSION_MODEL: 'Expressions', faces.KEYPOINT_MODEL: 'Keypoints'}
-
-BUSY: Final = 0.5
-"""Load above which the machine was not idle when a measurement began, once for each core."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Measurement:
         wall: seconds.
         processor: seconds of user and system, children included.
         peak: bytes, the most that the process and its children held at once, imports included.
-        load: the machine's load when it began.
+        others: share of the processor, 0..1, that other processes took meanwhile.
         cores: of the machine.
         machine: its kind.
     """
@@ -41,14 +39,14 @@ class Measurement:
     wall: float
     processor: float
     peak: int
-    load: float
+    others: float
     cores: int
     machine: str
 
     @property
     def is_busy(self) -> bool:
         """Whether something else ran on the machine."""
-        return self.load > BUSY * self.cores
+        return self.others > IDLE
 
 
 def line(result: Measurement) -> str:
@@ -95,9 +93,9 @@ def markdown(results: Sequence[Measurement]) -> str:
     busy = sum(one.is_busy for one in results)
     if busy:
         parts.append(
-            f'**The machine was busy before {busy} of {len(results)} measurements** (load up to '
-            f'{max(one.load for one in results):.1f} on {results[0].cores} cores): rows/s suffer from that, rows/s of '
-            'a processor less.'
+            f'**The machine was busy with something else during {busy} of {len(results)} measurements** (up to '
+            f'{max(one.others for one in results):.0%} of its processor): rows/s suffer from that, rows/s of a '
+            'processor less.'
         )
     return '\n\n'.join(parts)
 

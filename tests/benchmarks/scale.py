@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,8 @@ import psutil
 from components import faces
 from tests.benchmarks import growth, processes, stages
 from tests.benchmarks.growth import Measurement
-from tests.benchmarks.stages import STAGES, Place
+from tests.benchmarks.machine import processor_seconds, share_of_others
+from tests.benchmarks.stages import NOTEBOOK, STAGES, Place
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RESULTS: Final = 'results.jsonl'
@@ -33,6 +35,9 @@ ROWS: Final = (10_000, 100_000, 1_000_000)
 
 BYTES_A_ROW: Final = {faces.EXPRESSION_MODEL: (2_750, 2_150, 2_150), faces.KEYPOINT_MODEL: (10_950, 6_850, 6_850)}
 """Of a row on disk: drawn and compressed, as an Example, and while ingest runs once more as an Example."""
+
+NOTEBOOK_BYTES_A_ROW: Final = {faces.EXPRESSION_MODEL: 9_500, faces.KEYPOINT_MODEL: 40_000}
+"""Of memory, measured on 100,000 and 20,000 rows: the notebook's way holds the text of all rows at once."""
 
 
 def main() -> None:
@@ -46,7 +51,9 @@ def main() -> None:
     for rows in options.rows:
         for task in options.task or faces.TASKS:
             for stage in options.stage or STAGES:
-                if options.again or not _is_done(folder, stage, task, rows):
+                if stage == NOTEBOOK and not _fits(task, rows):
+                    print(f'{task:<11} {stage:<11} {rows:>9,} faces do not fit into memory', flush=True)
+                elif options.again or not _is_done(folder, stage, task, rows):
                     result = _measured(options, stage, task, rows)
                     _write(folder / RESULTS, result)
                     print(growth.line(result), flush=True)
@@ -85,6 +92,10 @@ def _check_disk(options: argparse.Namespace) -> None:
         sys.exit('There is not enough room: name fewer --rows, or another --folder.')
 
 
+def _fits(task: str, rows: int) -> bool:
+    return rows * NOTEBOOK_BYTES_A_ROW[task] < psutil.virtual_memory().available
+
+
 def read(folder: Path) -> list[Measurement]:
     """The last measurement of each stage, task and number of rows, in the order in which they run."""
     path = folder / RESULTS
@@ -120,8 +131,8 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
     command = [sys.executable, '-W', 'ignore', '-m', 'tests.benchmarks.scale', '--measure', stage]
     command += ['--of', task, str(rows), '--folder', str(options.folder.absolute())]
     command += ['--rows-per-file', str(options.rows_per_file)]
-    load = os.getloadavg()[0]
     environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'TF_USE_LEGACY_KERAS': '0', 'PYTHONPATH': str(ROOT)}
+    whole, own, began = processor_seconds(), _own_seconds(), time.perf_counter()
     with log.open('w', encoding='utf-8') as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         with Peak(process.pid) as peak:
@@ -131,6 +142,7 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
                 process.kill()
     if process.returncode:
         raise processes.PartFailedError(f'{" ".join(command)} ended with status {process.returncode}: see {log}.')
+    whole, own, elapsed = processor_seconds() - whole, _own_seconds() - own, time.perf_counter() - began
     spent = stages.Spent(**json.loads(output.splitlines()[-1]))
     return Measurement(
         stage=stage,
@@ -140,10 +152,15 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
         wall=spent.wall,
         processor=spent.processor,
         peak=peak.bytes,
-        load=load,
+        others=share_of_others(whole, own, elapsed),
         cores=len(os.sched_getaffinity(0)),
         machine=platform.machine(),
     )
+
+
+def _own_seconds() -> float:
+    """Of the processor, by this process and its ended children."""
+    return sum(os.times()[:4])
 
 
 class Peak:

@@ -44,7 +44,8 @@ from components import faces
 from components.push.versions import versions
 from data.draw import draw_face
 from tests.benchmarks import processes
-from tests.benchmarks.engines import PHOTO, PREDICT, processor_seconds
+from tests.benchmarks.engines import PHOTO, PREDICT
+from tests.benchmarks.machine import IDLE, processor_seconds, share_of_others
 from tests.benchmarks.tables import table
 
 ROOT: Final = Path(__file__).parents[2]
@@ -55,8 +56,6 @@ TENSORFLOW: Final = 'tensorflow-cpu==2.21.0'
 ALONE: Final = 'the engine alone'
 OURS: Final = 'our server'
 RIVAL: Final = 'the same with TensorFlow'
-IDLE: Final = 0.05
-"""Share of the processor that others may take of a machine that is called idle."""
 
 
 class ServerFailedError(Exception):
@@ -370,8 +369,7 @@ def ask(server: Server, request: Request, clients: int, seconds: float) -> Part:
     spent, whole, own = server.processor(), processor_seconds(), time.process_time()
     latencies, failures, elapsed = _ask(server.url, request, clients, seconds)
     spent, whole, own = server.processor() - spent, processor_seconds() - whole, time.process_time() - own
-    others = max(0.0, whole - spent - own) / (elapsed * psutil.cpu_count())
-    return Part(latencies, failures, elapsed, spent, others)
+    return Part(latencies, failures, elapsed, spent, share_of_others(whole, spent + own, elapsed))
 
 
 def _ask(url: str, request: Request, clients: int, seconds: float) -> tuple[list[float], int, float]:

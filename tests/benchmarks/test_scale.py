@@ -11,7 +11,7 @@ from components import faces
 from tests.benchmarks import growth, scale, stages
 from tests.benchmarks.growth import Measurement
 
-ONE = Measurement('ingest', faces.EXPRESSION_MODEL, 10_000, 10_000, 5.0, 2.5, 700_000_000, 0.3, 2, 'x86_64')
+ONE = Measurement('ingest', faces.EXPRESSION_MODEL, 10_000, 10_000, 5.0, 2.5, 700_000_000, 0.01, 2, 'x86_64')
 
 
 def run(folder, *arguments: str) -> subprocess.CompletedProcess:
@@ -30,6 +30,7 @@ def test_rows_are_drawn_read_and_measured_once(tmp_path):
     assert [(one.stage, one.faces, one.rows) for one in results] == [
         *((stage, 60, 60) for stage in (stages.DRAW, stages.NOTEBOOK, stages.INGEST)),
     ]
+    assert all(0 <= one.others <= 1 for one in results)
     assert all(one.wall > 0 and one.processor > 0 and one.peak > 20_000_000 for one in results)
     assert len(list((tmp_path / 'expression-60' / 'drawn').iterdir())) == 3
     for name in ('table.md', 'chart.png', 'chart.svg'):
@@ -58,6 +59,15 @@ def test_a_stage_that_fails_names_its_log(tmp_path):
     assert scale.read(tmp_path) == []
 
 
+def test_the_notebook_is_left_out_where_its_rows_do_not_fit_into_memory(tmp_path, monkeypatch, capsys):
+    arguments = ['scale', '--rows', '20', '--task', 'keypoints', '--stage', 'notebook', '--folder', str(tmp_path)]
+    monkeypatch.setattr(sys, 'argv', arguments)
+    monkeypatch.setitem(scale.NOTEBOOK_BYTES_A_ROW, faces.KEYPOINT_MODEL, 10**15)
+    scale.main()
+    assert '20 faces do not fit into memory' in capsys.readouterr().out
+    assert scale.read(tmp_path) == []
+
+
 def test_too_little_room_is_said_before(tmp_path):
     refused = run(tmp_path, '--rows', str(10**12))
     assert refused.returncode == 1
@@ -78,7 +88,7 @@ def test_the_table_has_a_line_a_stage_and_tells_of_a_busy_machine():
     cells = [cell.strip() for cell in table.splitlines()[2].strip('|').split('|')]
     assert cells == ['ingest', '2,000', '2,500', '4,000', '5,000', '700', '700']
     assert 'busy' not in table
-    assert 'busy before 1 of 2' in growth.markdown([ONE, dataclasses.replace(larger, load=9.0)])
+    assert 'during 1 of 2' in growth.markdown([ONE, dataclasses.replace(larger, others=0.4)])
 
 
 def test_a_line_that_was_cut_short_is_measured_again(tmp_path):
