@@ -38,7 +38,7 @@ from components.storage.s3 import StorageError
 from components.storage.tensorflow import enable
 from components.storage.uris import is_stored
 from components.validate.findings import DataRefusedError
-from pipeline import database, history, storage
+from pipeline import database, folders, history, storage
 from pipeline.beam.execute import executor_operators
 from pipeline.beam.settings import BeamSettings
 from pipeline.config import TASKS, Config, of, to_yaml
@@ -228,7 +228,7 @@ def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
         }
     if isinstance(error, StepError):
         return {'state': 'failed', 'message': message}
-    if interruption := database.interruption(store, error):
+    if interruption := database.interruption(store, error) or folders.interruption(error):
         return {'state': 'failed', 'message': interruption}
     first_line = next(iter(message.splitlines()), '')
     return {

@@ -1,6 +1,7 @@
 """What is done to a run: each fault is a context in which it runs, and ends with the run."""
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -157,9 +158,19 @@ FAULTS: dict[str, tuple[Fault, int]] = {
 
 def _fill(ballast: Path, left: int) -> None:
     with ballast.open('wb') as stream:
-        free = os.fstatvfs(stream.fileno())
-        if (size := free.f_bavail * free.f_frsize - left) > 0:
-            os.posix_fallocate(stream.fileno(), 0, size)
+        while (size := _free(stream.fileno()) - left) > 0:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, size)
+                return
+            except OSError as error:
+                # The run wrote something meanwhile.
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def _free(file: int) -> int:
+    system = os.fstatvfs(file)
+    return system.f_bavail * system.f_frsize
 
 
 def _protect(folder: Path, mounted: contextlib.ExitStack) -> None:
