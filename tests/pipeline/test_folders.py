@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from pipeline.folders import interruption
 
+KEPT = 'What was done before is kept: run it again to go on from there.'
+
 
 def with_python(folder: Path) -> None:
     with Path('/dev/full').open('wb', buffering=0) as file:
@@ -33,16 +35,11 @@ def with_sqlite(folder: Path) -> None:
             database.execute(f'CREATE TABLE table_{table} (id INT)')
 
 
-KEPT = 'What was done before is kept: run it again to go on from there.'
-
-
 def test_a_full_disk_is_told_in_one_line_with_what_to_do(tmp_path):
     for write in (with_python, with_tensorflow, with_beam, with_sqlite):
         message = interruption(raised(write, tmp_path))
         assert '\n' not in message and 'Errno' not in message
-        assert message.endswith(
-            'Make room on that disk. What was done before is kept: run it again to go on from there.'
-        )
+        assert message.endswith(f'Make room on that disk. {KEPT}')
 
 
 def read_only(folder: Path) -> None:
