@@ -107,14 +107,15 @@ def _speed(rows: int, seconds: float) -> str:
 def chart(results: Sequence[Measurement]) -> Figure:
     """Processor time and peak memory over the number of faces, a panel for each and each task."""
     tasks = [task for task in faces.TASKS if any(one.task == task for one in results)]
+    stages = list(dict.fromkeys(one.stage for one in results))
     figure = Figure(figsize=(9, 3.4 * max(1, len(tasks))), layout='constrained')
+    lines = {}
     for (seconds, memory), task in zip(figure.subplots(max(1, len(tasks)), 2, squeeze=False), tasks, strict=False):
-        of_task = [one for one in results if one.task == task]
-        for stage in dict.fromkeys(one.stage for one in of_task):
-            of_stage = [one for one in of_task if one.stage == stage and one.rows]
-            sizes = [one.faces for one in of_stage]
-            seconds.plot(sizes, [one.processor / one.faces * 1e6 for one in of_stage], marker='o', label=stage)
-            memory.plot(sizes, [one.peak / 1e6 for one in of_stage], marker='o', label=stage)
+        for number, stage in enumerate(stages):
+            found = [one for one in results if (one.task, one.stage) == (task, stage) and one.rows]
+            sizes, style = [one.faces for one in found], f'C{number}o-'
+            (lines[stage],) = seconds.plot(sizes, [one.processor / one.faces * 1e6 for one in found], style)
+            memory.plot(sizes, [one.peak / 1e6 for one in found], style)
         seconds.set_title(f'{TITLES[task]}: processor time, µs a face', fontsize=10)
         memory.set_title(f'{TITLES[task]}: peak memory, MB', fontsize=10)
         seconds.set_yscale('log')
@@ -123,5 +124,5 @@ def chart(results: Sequence[Measurement]) -> Figure:
             axes.set_xscale('log')
             axes.set_xlabel('faces')
             axes.grid(alpha=0.3)
-        seconds.legend(frameon=False, fontsize=8)
+    figure.legend(lines.values(), lines.keys(), loc='outside lower center', ncols=6, frameon=False, fontsize=9)
     return figure
