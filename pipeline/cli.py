@@ -197,7 +197,12 @@ def _new_run_id(settings: configuration.Config) -> str:
 def _log_to(path: Path, console: Console, verbose: bool) -> None:
     """Sends every log to a file, and the pipeline's own progress to the terminal as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding='utf-8')
+
+    class ToFile(logging.FileHandler):
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+            """Where the disk is full, the line is lost; a stack trace on the terminal would not help."""
+
+    file = ToFile(path, encoding='utf-8')
     file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(name)s: %(message)s'))
     logging.basicConfig(level=logging.INFO, handlers=[file], force=True)
     logging.captureWarnings(True)
@@ -272,7 +277,10 @@ def _conclude(result: 'Result', console: Console) -> None:
         arrived = 'pushed to' if f'Pusher-{pushed.model}' in fresh else 'unchanged in'
         what = f'{arrived} {pushed.folder}' if pushed.version else f'not pushed: {pushed.note}'
         console.print(f'{pushed.model}: {what}', markup=False, soft_wrap=True)
-    console.print(f'Report: {entry.report}', markup=False, soft_wrap=True)
+    for warning in result.warnings:
+        console.print(f'Warning: {warning}', markup=False, soft_wrap=True)
+    if entry.report:
+        console.print(f'Report: {entry.report}', markup=False, soft_wrap=True)
 
 
 def _figures(entry: history.Entry) -> str:

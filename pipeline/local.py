@@ -59,11 +59,13 @@ class Result:
         entry: the run as it stands in the history.
         record: everything that is known of it; folders in it may be gone.
         refusals: a line for every gate and behaviour test that refused, with by how much.
+        warnings: a line for what could not be written of it.
     """
 
     entry: history.Entry
     record: RunRecord
     refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -139,7 +141,11 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
     ledger = _ledger(config, entry, tuple(ended))
     result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
     result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
-    history.write(folder, result.entry)
+    try:
+        history.write(folder, result.entry)
+    except OSError as error:
+        warning = f'The history has no more of this run than that it began: {error.strerror}.'
+        return dataclasses.replace(result, warnings=(*result.warnings, warning))
     return result
 
 
@@ -280,10 +286,7 @@ def _conclude(
             configuration=to_yaml(config),
             ending=ending,
         )
-        if not report.exists():
-            report.write_text(render(record), encoding='utf-8')
-        elif is_stored(written):
-            report = Path(shutil.copyfile(report, folder / REPORT))
+        path, warnings = _keep_report(record, report, folder, is_stored(written))
         return Result(
             dataclasses.replace(
                 entry,
@@ -291,11 +294,25 @@ def _conclude(
                 message=record.message,
                 kpis=kpis(record),
                 pushed={pushed.model: pushed.version for pushed in record.pushed if pushed.version},
-                report=str(report),
+                report=path,
             ),
             record,
             tuple(refusals(record)),
+            warnings,
         )
+
+
+def _keep_report(record: RunRecord, report: Path, folder: Path, is_copy: bool) -> tuple[str, tuple[str, ...]]:
+    """Writes the report where the graph did not; returns its path, or why there is none."""
+    try:
+        if not report.exists():
+            staged = report.with_name(f'.{REPORT}')
+            staged.write_text(render(record), encoding='utf-8')
+            return str(staged.replace(report)), ()
+        return str(shutil.copyfile(report, folder / REPORT) if is_copy else report), ()
+    except OSError as error:
+        # What ended the run is to be heard all the same.
+        return '', (f'There is no report: {error.strerror}.',)
 
 
 def refusals(record: RunRecord) -> Iterator[str]:

@@ -7,6 +7,7 @@ import click
 from components.errors import StepError
 from components.storage.uris import is_stored
 from pipeline.beam.settings import RUNNERS
+from pipeline.folders import interruption
 
 _ENGINE: Final = 'pipeline.options.engine'
 
@@ -20,10 +21,13 @@ class Group(click.Group):
         except StepError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            # Without a file's name it is none of the user's doing; click itself ends a broken pipe.
             if error.filename is None:
+                message = interruption(error)
+            else:
+                message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
+            # Anything else is none of the user's doing; click itself ends a broken pipe.
+            if not message:
                 raise
-            message = f'{error.strerror}: {error.filename}. Name another folder, or make room for this one.'
             raise click.ClickException(message) from error
 
 
