@@ -5,6 +5,7 @@ import datetime
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,7 +138,7 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
         logging.getLogger(__name__).exception('The run ended early.')
-        unchanged, ending = False, _ending(_cause(error, config), folder, config.metadata_store)
+        unchanged, ending = False, _ending(_cause(error, config), folder, config)
     ledger = _ledger(config, entry, tuple(ended))
     result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
     result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
@@ -220,7 +221,7 @@ def _cause(error: Exception, config: Config) -> Exception:
     return error
 
 
-def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
+def _ending(error: Exception, folder: Path, config: Config) -> dict[str, Any]:
     """What the report can say of a run that an error ended."""
     message = str(error)
     if isinstance(error, DataRefusedError):
@@ -234,7 +235,8 @@ def _ending(error: Exception, folder: Path, store: str) -> dict[str, Any]:
         }
     if isinstance(error, StepError):
         return {'state': 'failed', 'message': message}
-    if interruption := database.interruption(store, error) or folders.interruption(error):
+    written = (config.store, config.artifacts or config.store, config.serving, tempfile.gettempdir())
+    if interruption := database.interruption(config.metadata_store, error) or folders.interruption(error, written):
         return {'state': 'failed', 'message': interruption}
     first_line = next(iter(message.splitlines()), '')
     return {
@@ -274,7 +276,7 @@ def _conclude(
             report = files.read(written) / REPORT if written else folder / REPORT
         except StorageError as error:
             # What the store holds is not needed to say that it is out of reach.
-            made, report, ending = {}, folder / REPORT, ending or _ending(error, folder, config.metadata_store)
+            made, report, ending = {}, folder / REPORT, ending or _ending(error, folder, config)
         record = assemble(
             run=entry.run,
             pipeline=config.name,

@@ -37,9 +37,9 @@ def with_sqlite(folder: Path) -> None:
 
 def test_a_full_disk_is_told_in_one_line_with_what_to_do(tmp_path):
     for write in (with_python, with_tensorflow, with_beam, with_sqlite):
-        message = interruption(raised(write, tmp_path))
+        message = interruption(raised(write, tmp_path), [tmp_path, tmp_path / 'missing', 's3://faces/serving'])
         assert '\n' not in message and 'Errno' not in message
-        assert message.endswith(f'Make room on that disk. {KEPT}')
+        assert message.endswith(f'Make room on the disk of {tmp_path}. {KEPT}')
 
 
 def read_only(folder: Path) -> None:
@@ -53,7 +53,7 @@ def refused(folder: Path) -> None:
     raise PermissionError(13, 'Permission denied', str(folder / 'serving'))
 
 
-@pytest.mark.parametrize(('write', 'where'), [(read_only, 'database'), (refused, 'serving')])
+@pytest.mark.parametrize(('write', 'where'), [(read_only, 'ML Metadata'), (refused, 'serving')])
 def test_a_folder_that_cannot_be_written_is_named(write, where, tmp_path):
     message = interruption(raised(write, tmp_path))
     assert where in message
@@ -62,6 +62,12 @@ def test_a_folder_that_cannot_be_written_is_named(write, where, tmp_path):
 
 def test_other_errors_are_left_to_others():
     assert interruption(ValueError('The labels are wrong.')) == ''
+
+
+def test_the_disk_with_the_least_room_is_named(tmp_path):
+    message = interruption(raised(with_python, tmp_path), [tmp_path, '/proc'])
+    assert 'Make room on the disk of /proc.' in message
+    assert 'Make room on that disk.' in interruption(raised(with_python, tmp_path))
 
 
 def raised(write: Callable[[Path], None], folder: Path) -> Exception:
