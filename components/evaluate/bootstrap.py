@@ -111,17 +111,19 @@ def resampled_figures(
 ) -> dict[str, Arrays]:
     """By slice and metric, float64 [1 + resamples]: first of the rows as they are, then of each resample."""
     terms = TERMS[task](truth, answers)
-    by_person = _sums_by_person(terms, slices, person)
+    of_rows = np.hstack([values.reshape(len(person), -1) for values in terms.values()])
+    members = _members(slices, len(person))
     rankings = _rankings(truth, answers) if task == faces.EXPRESSION_MODEL else {}
-    totals = np.empty((1 + resamples, by_person.shape[0]))
+    totals = np.empty((1 + resamples, len(slices), of_rows.shape[1]))
     areas = {name: np.empty(1 + resamples) for name in rankings}
-    for number, counts in enumerate(draws(by_person.shape[1], resamples)):
-        totals[number] = by_person @ counts
+    for number, counts in enumerate(draws(person.max() + 1, resamples)):
         weights = counts[person]
+        members.data = weights[members.indices]
+        totals[number] = members @ of_rows
         for name, ranking in rankings.items():
             areas[name][number] = ranking.area(weights)
 
-    sums = _split(totals.reshape(1 + resamples, len(slices), -1), terms)
+    sums = _split(totals, terms)
     figures = FIGURES[task](sums)
     found = {where: {name: values[:, index] for name, values in figures.items()} for index, where in enumerate(slices)}
     overall = {name: values[:, 0] for name, values in sums.items()}
@@ -129,12 +131,11 @@ def resampled_figures(
     return found
 
 
-def _sums_by_person(terms: Arrays, slices: Mapping[str, np.ndarray], person: np.ndarray) -> sparse.csr_matrix:
-    """[slices * terms, persons]: what each person's rows add to each sum; times how often each is drawn, the sums."""
-    count = len(person)
-    of_rows = sparse.csr_matrix(np.hstack([values.reshape(count, -1) for values in terms.values()]))
-    owner = sparse.csr_matrix((np.ones(count), (np.arange(count), person)))
-    return sparse.vstack([of_rows[rows].T @ owner[rows] for rows in slices.values()], format='csr')
+def _members(slices: Mapping[str, np.ndarray], rows: int) -> sparse.csr_matrix:
+    """[slices, rows]: which rows a slice has; a row's terms are kept once, however many slices it is in."""
+    indices = np.concatenate(list(slices.values()))
+    ends = np.cumsum([0, *(len(of_slice) for of_slice in slices.values())])
+    return sparse.csr_matrix((np.ones(len(indices)), indices, ends), shape=(len(slices), rows))
 
 
 def _split(totals: np.ndarray, terms: Arrays) -> Arrays:
