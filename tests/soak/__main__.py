@@ -31,7 +31,7 @@ from tests.soak.faults import FAULTS, Disturbance, Scene
 
 CONFIGURATION = Path(__file__).with_name('soak.yaml')
 INSIDE = 'EMOTION_PIPELINE_SOAK_FOLDER'
-LIMIT = 1200
+LIMIT = 600
 """Seconds after which a run counts as hung."""
 
 
