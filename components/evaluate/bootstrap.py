@@ -112,6 +112,8 @@ def resampled_figures(
     """By slice and metric, float64 [1 + resamples]: first of the rows as they are, then of each resample."""
     terms = TERMS[task](truth, answers)
     of_rows = np.hstack([values.reshape(len(person), -1) for values in terms.values()])
+    if task == faces.EXPRESSION_MODEL:  # nearly all of them zeros: one cell of the confusion matrix is hit
+        of_rows = sparse.csr_matrix(of_rows)
     members = _members(slices, len(person))
     rankings = _rankings(truth, answers) if task == faces.EXPRESSION_MODEL else {}
     totals = np.empty((1 + resamples, len(slices), of_rows.shape[1]))
@@ -119,7 +121,8 @@ def resampled_figures(
     for number, counts in enumerate(draws(person.max() + 1, resamples)):
         weights = counts[person]
         members.data = weights[members.indices]
-        totals[number] = members @ of_rows
+        summed = members @ of_rows
+        totals[number] = summed.toarray() if sparse.issparse(summed) else summed
         for name, ranking in rankings.items():
             areas[name][number] = ranking.area(weights)
 
