@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -251,10 +252,9 @@ class _Work:
                 self._pending.append(self._pool.submit(self._task, *place))
             if not self._pending:
                 return
-            # Left in its place until it is there: an interruption waits for it.
-            result = self._pending[0].result()
+            # Left in its place until it has been brought to the output: an interruption loses none.
+            yield self._pending[0].result()
             self._pending.popleft()
-            yield result
 
     def stop(self) -> bool:
         """Begins nothing more; whether what was under way has come to its end."""
@@ -264,7 +264,7 @@ class _Work:
         return not concurrent.futures.wait(begun, _PATIENCE).not_done
 
     def finished(self) -> Iterator[Result]:
-        """What was done when the work was stopped, and not brought to the output yet."""
+        """What was done when the work was stopped; of what was brought to the output, the last one at most."""
         for future in self._pending:
             if future.done() and not future.cancelled() and future.exception() is None:
                 yield future.result()
@@ -273,12 +273,15 @@ class _Work:
 def _carry_out(work: _Work, output: _Output, bar: '_Bar') -> int:
     """Brings the results to the output, and says what went wrong; the exit status."""
     failed: list[Result] = []
+    last: Result | None = None
     status = 0
     trouble: StepError | OSError | None = None
     try:
         with bar:
             for result in work.results():
-                _add(result, output, failed)
+                with _unbroken():
+                    _add(result, output, failed)
+                    last = result
                 bar.advance()
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -291,7 +294,8 @@ def _carry_out(work: _Work, output: _Output, bar: '_Bar') -> int:
     with contextlib.suppress(BrokenPipeError):
         if status == INTERRUPTED:
             for result in work.finished():
-                _add(result, output, failed)
+                if result is not last:
+                    _add(result, output, failed)
         output.end()
         sys.stdout.flush()
     _tell(failed)
@@ -303,6 +307,29 @@ def _carry_out(work: _Work, output: _Output, bar: '_Bar') -> int:
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
+    """Puts an interruption off, so that a result is at the output whole or not at all; a second one comes at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came = False
+
+    def put_off(number: int, frame: object) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _add(result: Result, output: _Output, failed: list[Result]) -> None:
