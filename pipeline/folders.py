@@ -27,7 +27,7 @@ def interruption(error: Exception, folders: Sequence[str | Path] = ()) -> str:
         if known := next((words for words in _FULL if words in line), ''):
             return f'{_told(line, known)}. Make room on {_fullest(folders)}. {_KEPT}'
         if known := next((words for words in _REFUSED if words in line), ''):
-            return f'{_told(line, known)}. Let the pipeline write there, or name another folder. {_KEPT}'
+            return f'{_told(line, known)}. Let the pipeline read and write there, or name another folder. {_KEPT}'
     return ''
 
 

@@ -1,11 +1,17 @@
 """Whether the machine worked for a benchmark alone."""
 
+import os
 from typing import Final
 
 import psutil
 
 IDLE: Final = 0.05
 """Share of the processor that other processes may take of a machine that is called idle."""
+
+
+def own_seconds() -> float:
+    """Seconds of the processor that this process took, and those of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def processor_seconds() -> float:

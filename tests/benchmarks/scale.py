@@ -26,7 +26,7 @@ import psutil
 from components import faces
 from tests.benchmarks import growth, processes, stages
 from tests.benchmarks.growth import Measurement
-from tests.benchmarks.machine import processor_seconds, share_of_others
+from tests.benchmarks.machine import own_seconds, processor_seconds, share_of_others
 from tests.benchmarks.stages import NOTEBOOK, STAGES, Place
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -132,7 +132,7 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
     command += ['--of', task, str(rows), '--folder', str(options.folder.absolute())]
     command += ['--rows-per-file', str(options.rows_per_file)]
     environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'TF_USE_LEGACY_KERAS': '0', 'PYTHONPATH': str(ROOT)}
-    whole, own, began = processor_seconds(), _own_seconds(), time.perf_counter()
+    whole, own, began = processor_seconds(), own_seconds(), time.perf_counter()
     with log.open('w', encoding='utf-8') as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
         with Peak(process.pid) as peak:
@@ -142,7 +142,7 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
                 process.kill()
     if process.returncode:
         raise processes.PartFailedError(f'{" ".join(command)} ended with status {process.returncode}: see {log}.')
-    whole, own, elapsed = processor_seconds() - whole, _own_seconds() - own, time.perf_counter() - began
+    whole, own, elapsed = processor_seconds() - whole, own_seconds() - own, time.perf_counter() - began
     spent = stages.Spent(**json.loads(output.splitlines()[-1]))
     return Measurement(
         stage=stage,
@@ -156,11 +156,6 @@ def _measured(options: argparse.Namespace, stage: str, task: str, rows: int) -> 
         cores=len(os.sched_getaffinity(0)),
         machine=platform.machine(),
     )
-
-
-def _own_seconds() -> float:
-    """Of the processor, by this process and its ended children."""
-    return sum(os.times()[:4])
 
 
 class Peak:

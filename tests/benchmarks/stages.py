@@ -3,7 +3,6 @@
 A stage leaves what the next one reads in the folder of its task and number of rows.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any, Final
 from components import faces
 from components.settings import EvaluateSettings, Gate, IngestSettings, TrainSettings, to_json
 from pipeline.beam.settings import BeamSettings, to_flags
+from tests.benchmarks.machine import own_seconds
 
 FORMS: Final = {faces.EXPRESSION_MODEL: 'expressions', faces.KEYPOINT_MODEL: 'keypoints'}
 """By task, the form in which its faces are drawn."""
@@ -67,13 +67,9 @@ class Spent:
 def measure(stage: str, place: Place) -> Spent:
     """Runs a stage in this process."""
     work, rows = STAGES[stage](place)
-    wall, processor = time.perf_counter(), _processor()
+    wall, processor = time.perf_counter(), own_seconds()
     done = work()
-    return Spent(rows if done is None else done, time.perf_counter() - wall, _processor() - processor)
-
-
-def _processor() -> float:
-    return sum(os.times()[:4])
+    return Spent(rows if done is None else done, time.perf_counter() - wall, own_seconds() - processor)
 
 
 # Each of these prepares what is not to be measured, and returns the work and how many rows it is about.

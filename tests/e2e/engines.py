@@ -148,13 +148,13 @@ def run_and_kill_a_worker(place: Workplace, service: Service, node: str, at_work
         end(process)
 
 
-def busy(pool: psutil.Process, before: set[int]) -> list[psutil.Process]:
-    """New workers that have begun with data: they hold more connections than the one that gives them orders."""
+def busy(pool: psutil.Process) -> list[psutil.Process]:
+    """Workers that have begun with data: they hold more connections than the one that gives them orders."""
     found = []
     for worker in pool.children():
         with contextlib.suppress(psutil.Error):
             established = [link for link in worker.net_connections() if link.status == psutil.CONN_ESTABLISHED]
-            if worker.pid not in before and len(established) > 2:
+            if len(established) > 2:
                 found.append(worker)
     return found
 

@@ -77,7 +77,7 @@ def test_a_job_service_that_goes_away_is_told(tmp_path):
     with engines.job_service(tmp_path) as service:
 
         def kill_once_it_works() -> None:
-            engines.until(lambda: engines.busy(service.pool, set()), service.process)
+            engines.until(lambda: engines.busy(service.pool), service.process)
             engines.end(service.process)
 
         threading.Thread(target=kill_once_it_works).start()

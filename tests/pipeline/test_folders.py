@@ -57,7 +57,7 @@ def refused(folder: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(write, where, tmp_path):
     message = interruption(raised(write, tmp_path))
     assert where in message
-    assert message.endswith(f'Let the pipeline write there, or name another folder. {KEPT}')
+    assert message.endswith(f'Let the pipeline read and write there, or name another folder. {KEPT}')
 
 
 def test_other_errors_are_left_to_others():
