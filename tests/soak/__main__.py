@@ -27,7 +27,7 @@ from typing import Any
 
 from data.publish import FILES
 from tests.soak.checks import violations
-from tests.soak.faults import FAULTS, Disturbance, Scene
+from tests.soak.faults import FAULTS, Disturbance, Scene, find_faketime
 
 CONFIGURATION = Path(__file__).with_name('soak.yaml')
 INSIDE = 'EMOTION_PIPELINE_SOAK_FOLDER'
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='of what happens when')
     parser.add_argument('--results', type=Path, default=Path('benchmarks/soak'))
     parser.add_argument('--gigabytes', type=int, default=6, help='of the file system in memory')
-    parser.add_argument('--faketime', default=_find_faketime(), help='path of libfaketimeMT.so.1')
+    parser.add_argument('--faketime', default=find_faketime(), help='path of libfaketimeMT.so.1')
     options = parser.parse_args()
     if INSIDE not in os.environ:
         _enter_a_namespace()
@@ -58,10 +58,6 @@ def _enter_a_namespace() -> None:
     with tempfile.TemporaryDirectory(prefix='soak-') as folder:
         command = ['unshare', '--mount', *as_root, sys.executable, '-W', 'ignore', '-m', 'tests.soak', *sys.argv[1:]]
         sys.exit(subprocess.run(command, env={**os.environ, INSIDE: folder}).returncode)
-
-
-def _find_faketime() -> str:
-    return next((str(path) for path in Path('/usr/lib').glob('*/faketime/libfaketimeMT.so.1')), '')
 
 
 def _soak(folder: Path, options: argparse.Namespace) -> None:

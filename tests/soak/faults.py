@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = 1 << 20
+UNDER_LIBFAKETIME = Path(__file__).with_name('under_libfaketime')
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def clock(scene: Scene) -> Iterator[Disturbance]:
         'FAKETIME_TIMESTAMP_FILE': str(offset),
         'FAKETIME_CACHE_DURATION': '1',
         'FAKETIME_DONT_FAKE_MONOTONIC': '1',
+        'PYTHONPATH': os.pathsep.join([str(UNDER_LIBFAKETIME), *filter(None, [os.environ.get('PYTHONPATH')])]),
     }
     yield Disturbance(f'clock {jump} {moment}', moment, lambda: offset.write_text(jump), environment=environment)
 
@@ -155,6 +157,11 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     'half a version': (half_a_version, 2),
 }
 """Each fault, and how often it comes among fifty."""
+
+
+def find_faketime() -> str:
+    """The path of libfaketime's library where Debian installs it, or an empty text without it."""
+    return next((str(path) for path in Path('/usr/lib').glob('*/faketime/libfaketimeMT.so.1')), '')
 
 
 def _fill(ballast: Path, left: int) -> None:
