@@ -148,9 +148,8 @@ class TrainSettings:
             nothing; 1 favours the rare classes as much as if all were equally frequent.
         calibration_percent: share of the training rows, in percent, that the expressions' network is not trained on but
             its temperature is fitted on; 0 for no temperature.
-        generations: expression networks that are trained one after the other, of which the last one is kept; each one
-            after the first learns from its predecessor's probabilities as well as from the labels.
-        teacher_share: the predecessor's part in what is learnt; the rest is the label's.
+        networks: how many are trained, each from random weights of its own; the model answers with their mean, for as
+            many times the time.
         patience: epochs without a better figure on the eval split before training stops early.
         average_epochs: over how many epochs the weights are averaged for the model that is kept; 0 for none.
         average_mirror: whether the model answers with the mean over an image and its mirror image, for twice the time.
@@ -174,8 +173,7 @@ class TrainSettings:
     label_smoothing: float = 0.1
     logit_adjustment: float = 0.0
     calibration_percent: float = 5.0
-    generations: int = 1
-    teacher_share: float = 0.5
+    networks: int = 1
     patience: int = 20
     average_epochs: float = 0.0
     average_mirror: bool = True
@@ -190,9 +188,8 @@ class TrainSettings:
         demand(0 <= self.stochastic_depth < 1, 'stochastic_depth lies between 0 and 1')
         demand(min(self.stem_stride, self.last_stride) >= 1, 'stem_stride and last_stride are 1 or more')
         demand(self.squeeze >= 0, 'squeeze is 0 (none) or more')
-        demand(self.generations >= 1, 'generations is 1 or more')
+        demand(self.networks >= 1, 'networks is 1 or more')
         demand(0 <= self.logit_adjustment <= 1, 'logit_adjustment lies between 0 and 1')
-        demand(0 <= self.teacher_share <= 1, 'teacher_share lies between 0 and 1')
         demand(self.average_epochs >= 0, 'average_epochs is 0 (none) or more')
         demand(0 <= self.calibration_percent <= 50, 'calibration_percent lies between 0 and 50')
         demand(

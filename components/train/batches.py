@@ -27,8 +27,7 @@ class Split:
 
     Attributes:
         pixels: float32 `[n, size, size, 1]`, normalised.
-        truth: int64 `[n]` classes, float32 `[n, 5]` shares of the classes as a teacher gives them, or float32
-            `[n, 15, 2]` points as shares of the image, NaN where missing.
+        truth: int64 `[n]` classes, or float32 `[n, 15, 2]` points as shares of the image, NaN where missing.
         content_hash, source, row: where each Example comes from; `[n]`.
         group: the person, or the content hash where none is known; `[n]`.
     """

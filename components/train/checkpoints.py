@@ -31,6 +31,7 @@ class Checkpoints(keras.callbacks.Callback):
         average: of the weights, where validation sees it: the best weights are the averaged ones then.
         worker, workers: the index of this one among those that train together, of which the first one alone writes, and
             how many there are. All of them read.
+        title: of the training, for the progress report; the network's name where it is left out.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Checkpoints(keras.callbacks.Callback):
         average: WeightAverage | None = None,
         worker: int = 0,
         workers: int = 1,
+        title: str = '',
     ):
         super().__init__()
         self.average = average
@@ -50,6 +52,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.folder, self.figure, self.mode = folder, figure, mode
         self.patience, self.epochs = patience, epochs
         self.history: dict[str, list[float]] = {}
+        self.title = title
         self._began = time.monotonic()
 
     def restore(self, model: keras.Model) -> int:
@@ -64,7 +67,7 @@ class Checkpoints(keras.callbacks.Callback):
             self.average.restore(last / AVERAGE)
         self.history = json.loads((last / HISTORY).read_text(encoding='utf-8'))
         if self.worker == 0:
-            progress.info('%s: goes on after epoch %d', model.name, self._done())
+            progress.info('%s: goes on after epoch %d', self.title or model.name, self._done())
         return self._done()
 
     def restore_best(self, model: keras.Model) -> None:
@@ -101,7 +104,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _tell(self, epoch: int) -> None:
         progress.info(
             '%s: epoch %d of %d, %s %.4f, best %.4f, %.0f s',
-            self.model.name,
+            self.title or self.model.name,
             epoch + 1,
             self.epochs,
             self.figure,

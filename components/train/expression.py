@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def encode(truth: tf.Tensor) -> tf.Tensor:
-    """Labels `[batch]` as shares of the classes, float32 `[batch, 5]`; a teacher's shares stay what they are."""
-    return truth if truth.dtype.is_floating else tf.one_hot(truth, len(faces.EXPRESSIONS))
+    """Labels `[batch]` as shares of the classes, float32 `[batch, 5]`."""
+    return tf.one_hot(truth, len(faces.EXPRESSIONS))
 
 
 TASK = Task(

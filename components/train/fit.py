@@ -1,10 +1,9 @@
 """Trains one network: data in, weights of the best epoch out."""
 
 import contextlib
-import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from components.train.batches import (
 from components.train.calibration import Temperature, fit_temperature, write_temperature
 from components.train.checkpoints import HISTORY, Checkpoints
 from components.train.export import ExportedNetwork, save
-from components.train.network import adjusted, at_temperature, averaged_over_mirror, synchronise
+from components.train.network import adjusted, at_temperature, averaged, averaged_over_mirror, synchronise
 from components.train.replicas import Worker, alone
 
 PREDICTIONS = 'predictions.npz'
@@ -100,14 +99,14 @@ def train(task: Task, arguments: Arguments, worker: Worker) -> None:
     evaluation = load(arguments.eval_files)
     folder, logs = Path(arguments.folder), Path(arguments.model_run_dir) / 'logs'
     with precision(settings):
-        network, history = fit_generations(task, settings, seed, training, evaluation, folder, logs, worker)
+        networks, history = fit_networks(task, settings, seed, training, evaluation, folder, logs, worker)
         if worker.is_chief:
             truth = training.truth
             if worker.count > 1:
                 truth, calibration = load_held_out(arguments.train_files, transform_output, task.name, percent)
                 evaluation = load_split(arguments.eval_files, transform_output, task.name)
-            answering, temperature = finish(task, network, settings, truth, calibration)
-            _write(task, settings, arguments, network, answering, temperature, evaluation, history)
+            answering, temperature = finish(task, networks, settings, truth, calibration)
+            _write(task, settings, arguments, networks[0], answering, temperature, evaluation, history)
             save(task.export(answering, transform_output), Path(arguments.serving_model_dir))
     # A worker that left before the chief has done would be taken for a dead one.
     worker.total(0)
@@ -137,7 +136,7 @@ def _write(
     (folder / HISTORY).write_text(json.dumps(history), encoding='utf-8')
 
 
-def fit_generations(
+def fit_networks(
     task: Task,
     settings: TrainSettings,
     seed: int,
@@ -146,16 +145,16 @@ def fit_generations(
     folder: Path,
     logs: Path,
     worker: Worker | None = None,
-) -> tuple[keras.Model, dict[str, list[float]]]:
-    """Trains each generation on what the one before it teaches; returns the last one and its history.
+) -> tuple[list[keras.Model], dict[str, list[float]]]:
+    """Trains one network after the other; returns all of them, and the history of the first.
 
-    Born-again networks (Furlanello et al. 2018, arXiv:1805.04770): where labels are wrong, what a network of the same
-    kind has made of all of them is better to learn from than the labels alone.
+    Deep ensembles (Lakshminarayanan et al. 2017, arXiv:1612.01474): networks that differ in their random weights and in
+    the order of their batches alone are wrong in different faces, and less often so together.
 
     Args:
         task: what is trained.
-        settings: of each generation.
-        seed: of the first generation; each one after it has the next.
+        settings: of each network.
+        seed: of the first network; each one after it has the next.
         training, evaluation: the splits, or one worker's parts of them.
         folder: of the checkpoints, from which a training that was killed goes on.
         logs: for TensorBoard.
@@ -163,12 +162,11 @@ def fit_generations(
     """
     worker = worker or alone()
     steps = share(training, settings, worker).steps
-    # Points have no probabilities to teach.
-    generations = settings.generations if task.has_probabilities else 1
-    lesson = training
-    for generation in range(generations):
+    networks, histories = [], []
+    for number in range(settings.networks):
+        of_several = f'network {number + 1} of {settings.networks}' if settings.networks > 1 else ''
         checkpoints = Checkpoints(
-            folder / f'generation-{generation + 1}',
+            folder / f'network-{number + 1}',
             task.figure,
             task.mode,
             settings.patience,
@@ -176,30 +174,12 @@ def fit_generations(
             WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
             worker.index,
             worker.count,
+            ' '.join(filter(None, [task.name, of_several])),
         )
-        of_generation = logs / f'generation-{generation + 1}' if generations > 1 else logs
-        network = fit(task, settings, seed + generation, lesson, evaluation, checkpoints, of_generation, worker)
-        if generation + 1 < generations:
-            lesson = taught(task, network, settings, training)
-    return network, checkpoints.history
-
-
-def taught(task: Task, teacher: keras.Model, settings: TrainSettings, training: Split) -> Split:
-    """The training split with truths that lie between the labels and the probabilities that a teacher gives.
-
-    Args:
-        task: one whose outputs are logits.
-        teacher: the trained network.
-        settings: `teacher_share` is the teacher's.
-        training: with labels, int64 `[n]`.
-
-    Returns:
-        The same rows with float32 `[n, classes]`.
-    """
-    given = task.decode(predict(averaged_over_mirror(teacher, task.mirror_answer), settings, training))
-    labels = task.encode(tf.constant(training.truth)).numpy()
-    share = settings.teacher_share
-    return dataclasses.replace(training, truth=share * given + (1.0 - share) * labels)
+        own_logs = logs / f'network-{number + 1}' if of_several else logs
+        networks.append(fit(task, settings, seed + number, training, evaluation, checkpoints, own_logs, worker))
+        histories.append(checkpoints.history)
+    return networks, histories[0]
 
 
 def fit(
@@ -270,17 +250,17 @@ def share(training: Split, settings: TrainSettings, worker: Worker) -> Share:
 
 
 def finish(
-    task: Task, network: keras.Model, settings: TrainSettings, truth: np.ndarray, calibration: Split
+    task: Task, networks: Sequence[keras.Model], settings: TrainSettings, truth: np.ndarray, calibration: Split
 ) -> tuple[keras.Model, Temperature]:
-    """The trained network as it is served: averaged over the mirror image and adjusted where the settings say so, and
-    calibrated.
+    """The trained networks as they are served: their mean, averaged over the mirror image and adjusted where the
+    settings say so, and calibrated.
 
     Args:
         truth: of the rows that it was trained on, which say how frequent each class is.
         calibration: rows to fit the temperature on; without any it stays 1.
     """
     # Without the optimizer, whose state is twice as large as the weights and would be exported with them.
-    network = keras.Model(network.input, network.output, name=network.name)
+    network = averaged([keras.Model(each.input, each.output, name=each.name) for each in networks])
     if settings.average_mirror:
         network = averaged_over_mirror(network, task.mirror_answer)
     if settings.logit_adjustment and task.has_probabilities:

@@ -99,6 +99,17 @@ def synchronise(network: keras.Model) -> None:
             layer.synchronized = True
 
 
+def averaged(networks: Sequence[keras.Model]) -> keras.Model:
+    """The mean of several networks' answers to an image."""
+    if len(networks) == 1:
+        return networks[0]
+    inputs = keras.Input(networks[0].input_shape[1:])
+    # Layers of one model need different names.
+    named = [keras.Model(each.input, each.output, name=f'{each.name}_{n}') for n, each in enumerate(networks, 1)]
+    answers = [network(inputs) for network in named]
+    return keras.Model(inputs, layers.Average(dtype='float32')(answers), name=networks[0].name)
+
+
 def averaged_over_mirror(
     network: keras.Model, mirror_answer: Callable[[keras.KerasTensor], keras.KerasTensor]
 ) -> keras.Model:

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from sklearn import metrics
 
 from components import faces
 from components.settings import TrainSettings
+from tests.benchmarks.machine import own_seconds, processor_seconds, share_of_others
 from tests.benchmarks.rows import FILE_NAME, Rows
 
 ORIGINAL, OURS = 'original', 'ours'
@@ -96,7 +96,7 @@ class Result:
         parameters: numbers in the network, those of batch normalisation included.
         megabytes: of the SavedModel, in 10^6 bytes.
         latency: median milliseconds of an answer to one image, through the SavedModel, PNG bytes to answer.
-        load: mean number of processes that wanted to run in the minute before; near 0 on an idle machine.
+        others: share of the processor, 0..1, that other processes took meanwhile.
     """
 
     task: str
@@ -113,7 +113,7 @@ class Result:
     parameters: int
     megabytes: float
     latency: float
-    load: float
+    others: float
 
 
 class Clock(keras.callbacks.Callback):
@@ -242,7 +242,7 @@ def ours(task: str, rows: Rows, seconds: float) -> Contestant:
 
     def export(folder: Path) -> None:
         with averaged():
-            finished, _ = finish(described, network, settings, training.truth, calibration)
+            finished, _ = finish(described, [network], settings, training.truth, calibration)
             save(described.export(finished, transform_output), folder)
 
     return Contestant(
@@ -309,7 +309,7 @@ def median_latency(folder: Path, images: Sequence[bytes]) -> float:
 
 def compete(task: str, rival: str, rows: Rows, seconds: float, evaluations: int, folder: Path, tell: Tell) -> Result:
     """Trains, exports and measures; the SavedModel stays in the folder."""
-    load = os.getloadavg()[0]
+    whole, own, began = processor_seconds(), own_seconds(), time.perf_counter()
     contestant = original(task, rows) if rival == ORIGINAL else ours(task, rows, seconds)
     clock = Clock(seconds, lambda: FIGURES[task](contestant.truth, contestant.predict()), evaluations, tell)
     contestant.network.fit(
@@ -318,6 +318,8 @@ def compete(task: str, rival: str, rows: Rows, seconds: float, evaluations: int,
     exported = folder / f'{task}-{rival}'
     contestant.export(exported)
     images = clock.steps * contestant.batch_size
+    latency = median_latency(exported, _images(rows.files(task, faces.EVAL_SPLIT)))
+    others = share_of_others(processor_seconds() - whole, own_seconds() - own, time.perf_counter() - began)
     return Result(
         task=task,
         rival=rival,
@@ -333,8 +335,8 @@ def compete(task: str, rival: str, rows: Rows, seconds: float, evaluations: int,
         curve=clock.curve,
         parameters=contestant.network.count_params(),
         megabytes=sum(path.stat().st_size for path in exported.rglob('*') if path.is_file()) / 1e6,
-        latency=median_latency(exported, _images(rows.files(task, faces.EVAL_SPLIT))),
-        load=load,
+        latency=latency,
+        others=others,
     )
 
 

@@ -61,7 +61,7 @@ def trained(
         name: of the recipe.
     """
     from components.train import expression, keypoints
-    from components.train.fit import finish, fit_generations, precision, predict
+    from components.train.fit import finish, fit_networks, precision, predict
 
     described = {faces.EXPRESSION_MODEL: expression.TASK, faces.KEYPOINT_MODEL: keypoints.TASK}[task]
     percent = settings.calibration_percent if described.has_probabilities else 0.0
@@ -70,7 +70,7 @@ def trained(
     load_before, began = os.getloadavg()[0], time.monotonic()
     figures, answers = {}, {}
     with precision(settings):
-        network, curves = fit_generations(described, settings, seed, training, evaluation, kept, kept / 'logs')
+        networks, curves = fit_networks(described, settings, seed, training, evaluation, kept, kept / 'logs')
         seconds = time.monotonic() - began
         for part, split in {EVALUATION: evaluation, HELD_OUT: held_out}.items():
             if not len(split):
@@ -80,7 +80,7 @@ def trained(
                 asked = dataclasses.replace(settings, average_mirror=mirror)
                 # No temperature, which changes none of these figures.
                 answering, _ = finish(
-                    described, network, asked, training.truth, held_out.at(np.zeros(len(held_out), bool))
+                    described, networks, asked, training.truth, held_out.at(np.zeros(len(held_out), bool))
                 )
                 given[mirror] = described.decode(predict(answering, settings, split))
                 figures[f'{part}_mirror' if mirror else part] = FIGURES[task](truth, given[mirror])
@@ -92,7 +92,7 @@ def trained(
         'task': task,
         'seed': seed,
         'settings': dataclasses.asdict(settings),
-        'parameters': network.count_params(),
+        'parameters': sum(network.count_params() for network in networks),
         'rows': len(training),
         'epochs': len(history),
         'best_epoch': history.index((max if described.mode == 'max' else min)(history)) + 1,
@@ -100,7 +100,7 @@ def trained(
         # Validation and checkpoints included; of a training that goes on, without what was before,
         # so that its images/s are too many.
         'seconds': seconds,
-        'images_per_second': images * len(history) * settings.generations / seconds,
+        'images_per_second': images * len(history) * settings.networks / seconds,
         'load_before': load_before,
         'figures': figures,
     }
@@ -109,9 +109,9 @@ def trained(
 def _key(settings: TrainSettings, seed: int, training: Split) -> str:
     """Of what a training depends on, so that it goes on from its own checkpoints alone.
 
-    One more generation goes on from those that are there.
+    One more network is trained beside those that are there.
     """
-    parts = [str(dataclasses.replace(settings, generations=1)), str(seed), *training.content_hash.tolist()]
+    parts = [str(dataclasses.replace(settings, networks=1)), str(seed), *training.content_hash.tolist()]
     return hashlib.blake2b('\n'.join(parts).encode(), digest_size=8).hexdigest()
 
 

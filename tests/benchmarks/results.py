@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator
 
 from components import faces
 from tests.benchmarks.contest import ORIGINAL, OURS, RIVALS, Result
+from tests.benchmarks.machine import IDLE
 from tests.benchmarks.tables import table
 
 FILE_NAME: Final = 'results.json'
@@ -27,9 +28,6 @@ COLOURS: Final = {ORIGINAL: '#b4531a', OURS: '#1f5fa8'}
 MARKERS: Final = {ORIGINAL: 's', OURS: 'o'}
 LABELS: Final = {'accuracy': 'accuracy', 'macro_f1': 'macro F1', 'rmse': 'RMSE, px of 96'}
 FIGURES: Final = {faces.EXPRESSION_MODEL: ('accuracy', 'macro_f1'), faces.KEYPOINT_MODEL: ('rmse',)}
-
-BUSY: Final = 0.5
-"""Load above which the machine was not idle when a training began, once for each core."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,10 @@ def markdown(results: Sequence[Result], machine: Machine) -> str:
         f'{machine.cores} cores of {machine.processor}, TensorFlow {machine.tensorflow}, one network after the other, '
         'each in a process of its own; the last weights of each training are judged.'
     )
-    busy = [result for result in results if result.load > BUSY * machine.cores]
+    busy = [result for result in results if result.others > IDLE]
     if busy:
-        names = ', '.join(f'{result.task}, {NAMES[result.rival]} (load {result.load:.1f})' for result in busy)
-        parts.append(f'**The machine was not idle before: {names}.** Speeds and what was learnt suffer from that.')
+        names = ', '.join(f'{result.task}, {NAMES[result.rival]} ({result.others:.0%})' for result in busy)
+        parts.append(f'**Other processes took part of the processor: {names}.** Speeds and what was learnt suffer.')
     return '\n\n'.join(parts)
 
 

@@ -29,7 +29,7 @@ def test_the_classes_shares_are_those_of_the_rows_that_were_trained_on(load):
     shares = np.bincount(uneven.truth, minlength=5) / len(uneven)
     assert shares[1] < 0.1
     network, pixels = expression_network(SETTINGS), training.pixels[:4]
-    found, _ = finish(expression.TASK, network, SETTINGS, uneven.truth, training.at(slice(0)))
+    found, _ = finish(expression.TASK, [network], SETTINGS, uneven.truth, training.at(slice(0)))
     expected = adjusted(network, shares.tolist(), 0.5)(pixels)
     np.testing.assert_allclose(found(pixels), expected, atol=1e-5)
     assert np.abs(found(pixels) - network(pixels)).max() > 0.1
@@ -45,7 +45,7 @@ def test_the_classes_shares_are_those_of_the_rows_that_were_trained_on(load):
 )
 def test_points_and_what_is_not_to_be_adjusted_stay_as_they_are(load, task, network, settings):
     training = load(task.name, faces.TRAIN_SPLIT)
-    found, _ = finish(task, network, settings, training.truth, training.at(slice(0)))
+    found, _ = finish(task, [network], settings, training.truth, training.at(slice(0)))
     assert isinstance(found, keras.Model)
     np.testing.assert_allclose(found(training.pixels[:4]), network(training.pixels[:4]), atol=1e-6)
 
@@ -54,7 +54,9 @@ def test_points_and_what_is_not_to_be_adjusted_stay_as_they_are(load, task, netw
 def test_the_onnx_form_answers_as_the_saved_model_whatever_is_put_around_it(load, transformed, tmp_path, task):
     training = load(task.name, faces.TRAIN_SPLIT)
     settings = dataclasses.replace(SETTINGS, image_size=48, average_mirror=True)
-    network, _ = finish(task, task.build(settings), settings, training.truth, training.at(slice(0)))
+    network, _ = finish(
+        task, [task.build(settings), task.build(settings)], settings, training.truth, training.at(slice(0))
+    )
     save(task.export(network, tft.TFTransformOutput(str(transformed[task.name].transform_output))), tmp_path)
     face = transformed[task.name].faces[faces.EVAL_SPLIT][0].image
     signature = tf.saved_model.load(str(tmp_path)).signatures[faces.SERVING_SIGNATURE]

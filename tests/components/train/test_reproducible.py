@@ -32,7 +32,7 @@ for seed in map(int, sys.argv[2:]):
     average = WeightAverage(1.0, training_steps(split, settings))
     checkpoints = Checkpoints(folder / f'checkpoints-{seed}', TASK.figure, TASK.mode, 9, 2, average)
     network = fit(TASK, settings, seed, split, split, checkpoints, folder / 'logs')
-    answering, _ = finish(TASK, network, settings, split.truth, split)
+    answering, _ = finish(TASK, [network], settings, split.truth, split)
     np.save(folder / f'{seed}.npy', predict(answering, settings, split))
 """
 

@@ -159,7 +159,7 @@ def test_a_killed_worker_and_all_others_start_again_and_end_as_if_nothing_had_ha
     killed: list[int] = []
 
     def kill() -> None:
-        while not list(tmp_path.glob('checkpoints/*/generation-1/epoch-00000')):
+        while not list(tmp_path.glob('checkpoints/*/network-1/epoch-00000')):
             time.sleep(0.02)
         process = workers()[1]
         killed.append(process.pid)
@@ -191,7 +191,7 @@ def test_a_job_on_a_cluster_trains_alike_though_a_pod_is_killed(
         monkeypatch.setenv(job.MANIFEST, training_job(config, faces.KEYPOINT_MODEL, Resources()))
 
         def kill() -> None:
-            while not list(tmp_path.glob('checkpoints/*/checkpoints/generation-1/epoch-00000')):
+            while not list(tmp_path.glob('checkpoints/*/checkpoints/network-1/epoch-00000')):
                 time.sleep(0.02)
             (pods,) = cluster.pods.values()
             pods[1].process.send_signal(signal.SIGKILL)
@@ -230,15 +230,16 @@ def elsewhere(tmp_path, monkeypatch) -> Iterator[None]:
         follower.wait()
 
 
+@pytest.mark.parametrize('networks', [1, 2])
 def test_all_that_a_recipe_may_ask_for_works_with_a_worker_that_somebody_else_starts(
-    ask, settings, tmp_path, elsewhere
+    ask, settings, tmp_path, elsewhere, networks
 ):
     asked = dataclasses.replace(
         settings,
         epochs=2,
         dropout=0.2,
         stochastic_depth=0.2,
-        generations=2,
+        networks=networks,
         average_epochs=1.0,
         average_mirror=False,
         calibration_percent=10.0,
@@ -248,9 +249,11 @@ def test_all_that_a_recipe_may_ask_for_works_with_a_worker_that_somebody_else_st
     found = np.load(tmp_path / 'run' / 'predictions.npz')
     figures = history(tmp_path)
     assert {len(values) for values in figures.values()} == {2}
-    # What is exported is what was validated: averaged weights, of the last generation, in all replicas alike.
-    accuracy = (found['prediction'].argmax(axis=1) == found['truth']).mean()
-    assert accuracy == pytest.approx(max(figures['val_accuracy']), abs=1e-6)
+    assert len(list(tmp_path.glob('run/logs/network-*'))) == (networks if networks > 1 else 0)
+    if networks == 1:
+        # What is exported is what was validated: averaged weights, in all replicas alike.
+        accuracy = (found['prediction'].argmax(axis=1) == found['truth']).mean()
+        assert accuracy == pytest.approx(max(figures['val_accuracy']), abs=1e-6)
 
 
 def test_a_launcher_that_has_restarted_often_enough_gives_up_in_one_line(ask, settings, tmp_path):
