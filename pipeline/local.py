@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import filelock
 from ml_metadata.errors import StatusError
@@ -50,6 +50,9 @@ Watch = Callable[[str, str, float], None]
 """Called with a node's id, its state (`running`, `complete`, `cached`, `failed`) and its seconds."""
 
 GRAPH_DONE = 'RunReport'
+
+CLOCK_TOLERANCE: Final = 60.0
+"""Seconds by which a clock may be set back during a run, as time servers do, before an error is laid to it."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         StepError: the run could not begin.
     """
     folder = config.store / 'history' / run_id
-    began = time.time()
+    began, waited = time.time(), time.monotonic()
     entry = history.Entry(
         run=run_id,
         state=history.RUNNING,
@@ -138,10 +141,10 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
         logging.getLogger(__name__).exception('The run ended early.')
-        unchanged, ending = False, _ending(_cause(error, config), folder, config)
+        unchanged, ending = False, _ending(_cause(error, config, began - waited), folder, config)
     ledger = _ledger(config, entry, tuple(ended))
     result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
-    result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.time() - began))
+    result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.monotonic() - waited))
     try:
         history.write(folder, result.entry)
     except OSError as error:
@@ -210,14 +213,24 @@ def _launch(
     return state
 
 
-def _cause(error: Exception, config: Config) -> Exception:
-    """The error, or what is wrong with the object store: libraries tell that in many ways, and seldom clearly."""
+def _cause(error: Exception, config: Config, clock: float) -> Exception:
+    """The error, or what is wrong with the object store or the clock: libraries seldom tell that clearly.
+
+    Args:
+        clock: by how much the time of day was ahead of the monotonic clock when the run began, in seconds.
+    """
     if isinstance(error, StepError) and not isinstance(error, StorageError):
         return error
     try:
         storage.check(config)
     except StorageError as told:
         return StorageError(f'{told} What was done before is kept: run it again to go on from there.')
+    set_back = clock - (time.time() - time.monotonic())
+    if set_back > CLOCK_TOLERANCE:
+        return StepError(
+            f'The clock was set back by {set_back:,.0f} s during the run, and {type(error).__name__} may come of it: '
+            'set it right and run it again. What was done before is kept.'
+        )
     return error
 
 
