@@ -149,7 +149,7 @@ class TrainSettings:
         calibration_percent: share of the training rows, in percent, that the expressions' network is not trained on but
             its temperature is fitted on; 0 for no temperature.
         networks: how many are trained, each from random weights of its own; the model answers with their mean, for as
-            many times the time.
+            many times the time. The report shows the learning curves and the maps of attention of the first.
         patience: epochs without a better figure on the eval split before training stops early.
         average_epochs: over how many epochs the weights are averaged for the model that is kept; 0 for none.
         average_mirror: whether the model answers with the mean over an image and its mirror image, for twice the time.

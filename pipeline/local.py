@@ -108,11 +108,11 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         StepError: the run could not begin.
     """
     folder = config.store / 'history' / run_id
-    began, waited = time.time(), time.monotonic()
+    started, began = time.time(), time.monotonic()
     entry = history.Entry(
         run=run_id,
         state=history.RUNNING,
-        started=datetime.datetime.fromtimestamp(began, datetime.UTC).isoformat(timespec='seconds'),
+        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec='seconds'),
         process=os.getpid(),
     )
     history.write(folder, entry)
@@ -141,10 +141,10 @@ def run(config: Config, run_id: str, overrides: tuple[str, ...], watch: Watch, r
         unchanged, ending = False, {'state': 'interrupted', 'message': 'Interrupted; run it again to go on from here.'}
     except Exception as error:  # whatever a step raises ends in the report and in one line
         logging.getLogger(__name__).exception('The run ended early.')
-        unchanged, ending = False, _ending(_cause(error, config, began - waited), folder, config)
+        unchanged, ending = False, _ending(_cause(error, config), folder, config, started - began)
     ledger = _ledger(config, entry, tuple(ended))
     result = _conclude(config, entry, ledger, nodes, overrides, unchanged, ending, folder)
-    result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.monotonic() - waited))
+    result = dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=time.monotonic() - began))
     try:
         history.write(folder, result.entry)
     except OSError as error:
@@ -213,29 +213,26 @@ def _launch(
     return state
 
 
-def _cause(error: Exception, config: Config, clock: float) -> Exception:
-    """The error, or what is wrong with the object store or the clock: libraries seldom tell that clearly.
-
-    Args:
-        clock: by how much the time of day was ahead of the monotonic clock when the run began, in seconds.
-    """
+def _cause(error: Exception, config: Config) -> Exception:
+    """The error, or what is wrong with the object store: libraries tell that in many ways, and seldom clearly."""
     if isinstance(error, StepError) and not isinstance(error, StorageError):
         return error
     try:
         storage.check(config)
     except StorageError as told:
         return StorageError(f'{told} What was done before is kept: run it again to go on from there.')
-    set_back = clock - (time.time() - time.monotonic())
-    if set_back > CLOCK_TOLERANCE:
-        return StepError(
-            f'The clock was set back by {set_back:,.0f} s during the run, and {type(error).__name__} may come of it: '
-            'set it right and run it again. What was done before is kept.'
-        )
     return error
 
 
-def _ending(error: Exception, folder: Path, config: Config) -> dict[str, Any]:
-    """What the report can say of a run that an error ended."""
+def _ending(error: Exception, folder: Path, config: Config, clock: float) -> dict[str, Any]:
+    """What the report can say of a run that an error ended.
+
+    Args:
+        error: what ended it.
+        folder: of its log.
+        config: the pipeline.
+        clock: by how many seconds the time of day was ahead of the monotonic clock when the run began.
+    """
     message = str(error)
     if isinstance(error, DataRefusedError):
         return {'state': 'stopped', 'message': message}
@@ -251,11 +248,16 @@ def _ending(error: Exception, folder: Path, config: Config) -> dict[str, Any]:
     written = (config.store, config.artifacts or config.store, config.serving, tempfile.gettempdir())
     if interruption := database.interruption(config.metadata_store, error) or folders.interruption(error, written):
         return {'state': 'failed', 'message': interruption}
-    first_line = next(iter(message.splitlines()), '')
-    return {
-        'state': 'failed',
-        'message': f'{type(error).__name__}: {first_line} (the whole story is in {folder}/log.txt)',
-    }
+    story = f'(the whole story is in {folder}/log.txt)'
+    set_back = clock - (time.time() - time.monotonic())
+    if set_back > CLOCK_TOLERANCE:
+        message = (
+            f'The clock was set back by {set_back:,.0f} s during the run, and {type(error).__name__} may come of it: '
+            f'set it right and run it again. What was done before is kept {story}.'
+        )
+    else:
+        message = f'{type(error).__name__}: {next(iter(message.splitlines()), "")} {story}'
+    return {'state': 'failed', 'message': message}
 
 
 def _ledger(config: Config, entry: history.Entry, ended: tuple[Step, ...]) -> Ledger:
@@ -289,7 +291,7 @@ def _conclude(
             report = files.read(written) / REPORT if written else folder / REPORT
         except StorageError as error:
             # What the store holds is not needed to say that it is out of reach.
-            made, report, ending = {}, folder / REPORT, ending or _ending(error, folder, config)
+            made, report, ending = {}, folder / REPORT, ending or {'state': 'failed', 'message': str(error)}
         record = assemble(
             run=entry.run,
             pipeline=config.name,

@@ -1,4 +1,4 @@
-"""Trains one network: data in, weights of the best epoch out."""
+"""Trains the networks of one task: data in, a model with the weights of each one's best epoch out."""
 
 import contextlib
 import json
@@ -163,10 +163,10 @@ def fit_networks(
     worker = worker or alone()
     steps = share(training, settings, worker).steps
     networks, histories = [], []
-    for number in range(settings.networks):
-        of_several = f'network {number + 1} of {settings.networks}' if settings.networks > 1 else ''
+    several = settings.networks > 1
+    for number in range(1, settings.networks + 1):
         checkpoints = Checkpoints(
-            folder / f'network-{number + 1}',
+            folder / f'network-{number}',
             task.figure,
             task.mode,
             settings.patience,
@@ -174,10 +174,10 @@ def fit_networks(
             WeightAverage(settings.average_epochs, steps) if settings.average_epochs else None,
             worker.index,
             worker.count,
-            ' '.join(filter(None, [task.name, of_several])),
+            f'{task.name} network {number} of {settings.networks}' if several else task.name,
         )
-        own_logs = logs / f'network-{number + 1}' if of_several else logs
-        networks.append(fit(task, settings, seed + number, training, evaluation, checkpoints, own_logs, worker))
+        own_logs = logs / f'network-{number}' if several else logs
+        networks.append(fit(task, settings, seed + number - 1, training, evaluation, checkpoints, own_logs, worker))
         histories.append(checkpoints.history)
     return networks, histories[0]
 
